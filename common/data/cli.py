@@ -1,0 +1,171 @@
+"""The ``reprise data`` commands: which datasets there are, where they are, if they are whole."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from common.errors import DataError
+
+app = typer.Typer(
+    name="data",
+    help="List, fetch and verify the datasets that the papers are tested on.",
+    no_args_is_help=True,
+)
+
+Names = Annotated[list[str] | None, typer.Argument(help="Datasets; 'list' names them all.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+
+
+@app.command("list")
+def list_(as_json: Json = False) -> None:
+    """List every dataset: size, licence, and whether it is on this machine.
+
+    HERE is 'mirror' (a folder named in $REPRISE_DATA), 'cache', 'partly' or 'no'; this looks at
+    names only, 'verify' reads the files.
+    """
+    from common.data.inspection import cache_status, presence
+    from common.data.registry import list_datasets, load_entry
+
+    rows = []
+    for name in list_datasets():
+        entry = load_entry(name)
+        row = {"name": name, "title": entry.title, "files": len(entry.files), "bytes": entry.bytes}
+        row |= {"licence": entry.licence, "redistribution": entry.redistribution}
+        rows.append(row | {"here": presence(name)})
+    cache = cache_status()
+    if as_json:
+        _emit({"datasets": rows, "cache": cache._asdict()})
+        return
+    table = _table("dataset", "files", "size", "licence", "redistribution", "here")
+    for row in rows:
+        cells = [row["name"], str(row["files"]), _size(row["bytes"]), row["licence"]]
+        table.add_row(*map(escape, [*cells, row["redistribution"], row["here"]]))
+    Console().print(table)
+    unfinished = f", {_size(cache.unfinished)} unfinished" if cache.unfinished else ""
+    typer.echo(f"cache {cache.path}: {cache.files} files, {_size(cache.bytes)}{unfinished}")
+
+
+@app.command()
+def show(
+    name: Annotated[str, typer.Argument(help="Name of the dataset.")], as_json: Json = False
+) -> None:
+    """Show one dataset: what it is, licence, citation, files, addresses and digests."""
+    from common.data.registry import load_entry
+
+    entry = load_entry(name)
+    if as_json:
+        content = entry.model_dump(mode="json", exclude_none=True)
+        for file, item in zip(entry.files, content["files"], strict=True):
+            item["url"] = entry.url_of(file)
+        _emit(content)
+        return
+    facts = _table("", "")
+    facts.show_header, facts.box = False, None
+    for key in ("title", "about", "licence", "redistribution", "terms", "citation", "homepage"):
+        facts.add_row(key, escape(getattr(entry, key)))
+    facts.add_row("label", entry.label)
+    if entry.manual:
+        facts.add_row("by hand", escape(entry.manual))
+    files = _table("file", "size", "sha256", "address")
+    for file in entry.files:
+        address = entry.url_of(file) or "(by hand)"
+        if file.parts:
+            address = f"{len(file.parts.indices)} parts {file.parts.index} of {address}"
+        files.add_row(escape(file.name), _size(file.bytes), file.sha256[:12], escape(address))
+    Console().print(facts, files)
+
+
+@app.command()
+def fetch(
+    names: Names = None,
+    every: Annotated[bool, typer.Option("--all", help="Every registered dataset.")] = False,
+) -> None:
+    """Bring datasets onto this machine and check them.
+
+    A dataset that a mirror or the cache already holds is checked, not downloaded again. An
+    interrupted download goes on where it stopped. Ends with status 1 if a dataset could not be had.
+    """
+    from common.data.fetch import resolve
+
+    failed = False
+    for name in _chosen(names, every):
+        try:
+            found = resolve(name, mode="real")
+        except DataError as error:
+            failed = True
+            typer.echo(str(error), err=True)
+            continue
+        size = sum(path.stat().st_size for path in found.files.values())
+        typer.echo(f"{name}: {len(found.files)} files, {_size(size)}, from {found.source}")
+    if failed:
+        raise typer.Exit(1)
+
+
+@app.command()
+def verify(names: Names = None, as_json: Json = False) -> None:
+    """Check the digest of every copy in the mirrors and the cache.
+
+    Ends with status 1 if a copy is corrupted, or if a file of a dataset named here is absent.
+    Without names every dataset is checked, and absent files are only counted.
+    """
+    from common.data.inspection import verify as check
+
+    chosen = _chosen(names, every=not names)
+    rows = [{"dataset": name, **row._asdict()} for name in chosen for row in check(name)]
+    if as_json:
+        _emit(rows)
+    else:
+        _print_counts(chosen, rows)
+    bad = {"corrupted", "absent"} if names else {"corrupted"}
+    faults = [row for row in rows if row["status"] in bad]
+    for row in faults:
+        where = row["path"] or f"{row['dataset']}/{row['file']}"
+        typer.echo(f"{row['status']}: {where}: {row['detail']}", err=True)
+    if faults:
+        raise typer.Exit(1)
+
+
+def _print_counts(names: list[str], rows: list[dict[str, str]]) -> None:
+    table = _table("dataset", "in mirrors", "in cache", "corrupted", "absent")
+    for name in names:
+        own = [row for row in rows if row["dataset"] == name]
+        whole = [row["place"] for row in own if row["status"] == "ok"]
+        counts = [whole.count("mirror"), whole.count("cache")]
+        counts += [sum(row["status"] == bad for row in own) for bad in ("corrupted", "absent")]
+        table.add_row(escape(name), *map(str, counts))
+    Console().print(table)
+
+
+def _table(*columns: str) -> Table:
+    table = Table()
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    return table
+
+
+def _chosen(names: list[str] | None, every: bool) -> list[str]:
+    from common.data.registry import list_datasets, load_entry
+
+    if bool(names) == every:
+        raise typer.BadParameter("give the names of datasets, or --all")
+    for name in names or ():
+        load_entry(name)
+    return names or list_datasets()
+
+
+def _emit(content: Any) -> None:
+    typer.echo(json.dumps(content, indent=2, ensure_ascii=False))
+
+
+def _size(count: int) -> str:
+    """Format a number of bytes, decimal units."""
+    for unit, scale in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if count >= scale:
+            return f"{count / scale:.1f} {unit}"
+    return f"{count} B"

@@ -1,0 +1,220 @@
+"""The record schema, and reading and writing a results tree.
+
+A results tree is ``<root>/<size>/<target>/<slug>/<experiment>/`` holding ``observations.parquet``
+(long format, one row per measured number) and ``run.json`` (what produced it). The paper's folder
+above holds ``verdicts.json`` and ``figures/``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import tempfile
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import ConfigDict, Field
+
+from common.errors import ConfigError, DataError
+from common.papers import SIZES, TARGETS
+from common.schema import Model, validate
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SCHEMA = 1
+OBSERVATIONS = "observations.parquet"
+RECORD = "run.json"
+VERDICTS = "verdicts.json"
+# Identity of an observation first, then its value; experiments add parameter columns behind.
+COLUMNS = (
+    "variant",
+    "dataset",
+    "item",
+    "seed",
+    "metric",
+    "value",
+    "unit",
+    "data",
+    "measurement",
+    "meter",
+)
+DATA_LABELS = ("original", "substitute", "synthetic")
+MEASUREMENT_LABELS = ("measured", "emulated", "simulated", "modelled")
+
+
+class Measured(Model):
+    """Total of one quantity over all passes through one timed region, with its meter."""
+
+    region: str
+    quantity: str
+    total: float
+    unit: str
+    count: int
+    meter: str
+    measurement: str
+
+
+class RunRecord(Model):
+    """The content of ``run.json``: everything needed to trust, and to repeat, a run."""
+
+    # A colleague's newer version may have written more keys: they are kept, not refused.
+    model_config = ConfigDict(extra="allow", frozen=True, populate_by_name=True)
+
+    schema_version: int = Field(SCHEMA, alias="schema")
+    paper: str
+    experiment: str
+    size: str
+    target: str
+    status: Literal["done", "skipped", "failed"]
+    reason: str = ""
+    config: dict[str, Any]
+    digest: str
+    data_mode: str
+    datasets: dict[str, dict[str, Any]] = {}
+    stand_ins: dict[str, str] = {}
+    skipped: tuple[dict[str, str], ...] = ()
+    git: dict[str, Any] = {}
+    versions: dict[str, str] = {}
+    machine: dict[str, Any] = {}
+    measurements: tuple[Measured, ...] = ()
+    started: str
+    finished: str
+    seconds: float
+    cpu_seconds: float
+    peak_memory_mb: float
+    rows: int = 0
+
+
+@dataclass(frozen=True, order=True)
+class Folder:
+    """One experiment's folder in a results tree."""
+
+    root: Path
+    size: str
+    target: str
+    paper: str
+    experiment: str
+
+    @property
+    def path(self) -> Path:
+        """The folder itself."""
+        return paper_folder(self.root, self.size, self.target, self.paper) / self.experiment
+
+    def record(self) -> RunRecord:
+        """Read ``run.json``."""
+        return validate(read_json(self.path / RECORD), RunRecord, str(self.path / RECORD))
+
+    def observations(self) -> pd.DataFrame:
+        """Read the observations; a failed or skipped run has none (empty frame)."""
+        import pandas as pd
+
+        path = self.path / OBSERVATIONS
+        if not path.exists():
+            return pd.DataFrame(columns=list(COLUMNS))
+        try:
+            return pd.read_parquet(path)
+        except (OSError, ValueError) as error:
+            raise DataError(
+                f"{path}: not a readable parquet file ({error}); run it again"
+            ) from error
+
+
+def paper_folder(root: Path, size: str, target: str, paper: str) -> Path:
+    """Folder of one paper at one size on one target."""
+    return Path(root) / size / target / paper
+
+
+def find(
+    root: Path,
+    *,
+    paper: str | None = None,
+    size: str | None = None,
+    target: str | None = None,
+) -> list[Folder]:
+    """List the experiment folders of a results tree that hold a ``run.json``."""
+    pattern = "/".join((size or "*", target or "*", paper or "*", "*", RECORD))
+    folders = [
+        Folder(Path(root), *path.relative_to(root).parts[:4]) for path in Path(root).glob(pattern)
+    ]
+    return sorted(f for f in folders if f.size in SIZES and f.target in TARGETS)
+
+
+def paper_observations(root: Path, size: str, target: str, paper: str) -> pd.DataFrame:
+    """Stack the observations of all of a paper's experiments, with an ``experiment`` column."""
+    import pandas as pd
+
+    frames = []
+    for folder in find(root, paper=paper, size=size, target=target):
+        frame = folder.observations()
+        if len(frame):
+            frames.append(frame.assign(experiment=folder.experiment))
+    if not frames:
+        return pd.DataFrame(columns=[*COLUMNS, "experiment"])
+    return pd.concat(frames, ignore_index=True)
+
+
+def merge(sources: Iterable[Path], into: Path) -> list[Folder]:
+    """Copy folders of several results trees into one; a folder that is there already stays.
+
+    Raises
+    ------
+    ConfigError
+        If two trees hold different runs in the same place.
+    """
+    copied = []
+    for source in sources:
+        for folder in find(source):
+            goal = Folder(Path(into), folder.size, folder.target, folder.paper, folder.experiment)
+            if (goal.path / RECORD).exists():
+                if goal.record().digest != folder.record().digest:
+                    raise ConfigError(
+                        f"{folder.path} and {goal.path} hold different runs; "
+                        "merge them into separate trees, one per machine"
+                    )
+                continue
+            for name in (OBSERVATIONS, RECORD):
+                if (folder.path / name).exists():
+                    write_bytes(goal.path / name, (folder.path / name).read_bytes())
+            copied.append(goal)
+    return copied
+
+
+@contextlib.contextmanager
+def atomic(path: Path) -> Iterator[Path]:
+    """Yield a temporary path that replaces ``path`` only when the block succeeds."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".partial")
+    os.close(handle)
+    temporary = Path(name)
+    temporary.chmod(0o644)  # mkstemp makes private files; results are meant to be shared
+    try:
+        yield temporary
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file atomically."""
+    with atomic(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write JSON atomically; NaN and infinity are refused because JSON has no such numbers."""
+    text = json.dumps(content, indent=2, sort_keys=True, allow_nan=False, ensure_ascii=False)
+    write_bytes(path, (text + "\n").encode())
+
+
+def read_json(path: Path) -> Any:
+    """Read JSON, naming the file in errors."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: no such file") from error
+    except ValueError as error:
+        raise DataError(f"{path}: not valid JSON ({error})") from error

@@ -1,0 +1,114 @@
+"""YAML into pydantic models; errors name the file, the key and the closest valid key."""
+
+from __future__ import annotations
+
+import types
+import typing
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from common.errors import ConfigError, did_you_mean
+
+M = TypeVar("M", bound=BaseModel)
+
+
+class Model(BaseModel):
+    """A pydantic model that refuses unknown keys."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+
+class _UniqueKeyLoader(yaml.SafeLoader):
+    """Safe YAML loader that refuses the same key twice in one mapping."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
+        seen: set[Any] = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=deep)
+            if key in seen:
+                line = key_node.start_mark.line + 1
+                raise yaml.YAMLError(f"key {key!r} stands twice (line {line})")
+            seen.add(key)
+        return super().construct_mapping(node, deep=deep)
+
+
+def read_yaml(path: Path) -> Any:
+    """Parse one YAML file safely; duplicate keys and syntax errors raise ConfigError."""
+    try:
+        return yaml.load(path.read_text(encoding="utf-8"), Loader=_UniqueKeyLoader)
+    except FileNotFoundError as error:
+        raise ConfigError(f"{path}: no such file") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: {error}") from error
+
+
+def load_yaml(path: Path, model: type[M]) -> M:
+    """Read and validate one YAML file.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    model : type of Model
+        Its schema.
+
+    Raises
+    ------
+    ConfigError
+        Naming the file, the key and what is allowed there.
+    """
+    return validate(read_yaml(path), model, str(path))
+
+
+def validate(content: Any, model: type[M], origin: str) -> M:
+    """Validate parsed content; ``origin`` is how the errors name it."""
+    try:
+        return model.model_validate(content)
+    except ValidationError as error:
+        lines = [_describe(item, model) for item in error.errors(include_url=False)]
+        raise ConfigError("\n".join(f"{origin}: {line}" for line in lines)) from None
+
+
+def _describe(item: Mapping[str, Any], model: type[BaseModel]) -> str:
+    *parents, last = item["loc"] or ("(file)",)
+    where = ".".join(str(part) for part in item["loc"]) or "(file)"
+    if item["type"] == "extra_forbidden":
+        return f"unknown key {where!r}{did_you_mean(str(last), _allowed_keys(model, parents))}"
+    if item["type"] == "missing":
+        return f"missing key {where!r}"
+    got = item.get("input")
+    return f"{where}: {item['msg']} (got {got!r:.80})"
+
+
+def _allowed_keys(model: Any, parents: list[Any]) -> list[str]:
+    """Walk the annotations along an error's location to the model whose key was wrong."""
+    for part in parents:
+        model = _step(model, part)
+        if model is None:
+            return []
+    found = _model_in(model)
+    return [field.alias or name for name, field in found.model_fields.items()] if found else []
+
+
+def _step(annotation: Any, part: Any) -> Any:
+    found = _model_in(annotation)
+    if found is not None:
+        for name, field in found.model_fields.items():
+            if part in (name, field.alias):
+                return field.annotation
+        return None
+    arguments = typing.get_args(annotation)
+    return arguments[-1] if arguments else None
+
+
+def _model_in(annotation: Any) -> type[BaseModel] | None:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    if typing.get_origin(annotation) in (typing.Union, types.UnionType):
+        found = [_model_in(option) for option in typing.get_args(annotation)]
+        return next((option for option in found if option is not None), None)
+    return None

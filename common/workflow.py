@@ -1,0 +1,282 @@
+"""What the Snakemake rules need to know: the checked configuration and the plan of each paper.
+
+The rules hold no logic of their own. They ask a :class:`Plan` for paths, resources and options,
+and for the ``triggers``: the values that decide whether a finished job has to be done again.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import importlib.metadata
+import json
+import os
+import re
+import shlex
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from common.errors import did_you_mean
+from common.papers import Experiment, Paper, Size, Target, load_paper, projects_root, slugs
+from common.provenance import source_digest
+from common.results import OBSERVATIONS, RECORD, VERDICTS, paper_folder
+from common.schema import Model, validate
+
+# A timed job takes all shares of the machine's quiet, any other job takes one: nothing runs
+# beside a timed job. The default profile sets the total.
+TIMING_SHARES = 100
+
+
+class WorkflowConfig(Model):
+    """The configuration of a pipeline run, ``workflows/config/<size>.yaml``.
+
+    Attributes
+    ----------
+    size, target, data : str
+        As the options of ``reprise run``.
+    papers : "all" or list of str
+        Which papers; on the command line also ``papers=nurd,tvl``.
+    results : str
+        Root of the results tree, relative to the working directory.
+    tracking : str
+        MLflow tracking URI; empty means ``$MLFLOW_TRACKING_URI`` or the local file.
+    python : dict
+        Interpreter of each environment; an environment without one runs under ``default``.
+    params : dict
+        ``<paper>.<experiment>: {parameter: value}``, on top of ``paper.yaml``.
+    """
+
+    size: Size
+    target: Target = "cpu"
+    data: Literal["auto", "real", "synthetic"] = "auto"
+    papers: tuple[str, ...] = Field(("all",), min_length=1)
+    results: str = "results"
+    tracking: str = ""
+    python: dict[str, str] = {"default": "python"}
+    params: dict[str, dict[str, Any]] = {}
+
+    @field_validator("papers", mode="before")
+    @classmethod
+    def _one_or_more_known_papers(cls, papers: Any) -> tuple[str, ...]:
+        names = papers.split(",") if isinstance(papers, str) else tuple(papers or ())
+        names = tuple(str(name).strip() for name in names)
+        if names == ("all",):
+            return tuple(slugs())
+        for name in names:
+            if name not in slugs():
+                raise ValueError(f"unknown paper {name!r}{did_you_mean(name, ['all', *slugs()])}")
+        return tuple(dict.fromkeys(names))
+
+    @field_validator("python")
+    @classmethod
+    def _has_a_default(cls, python: dict[str, str]) -> dict[str, str]:
+        return {"default": "python", **python}
+
+    @model_validator(mode="after")
+    def _params_name_known_experiments(self) -> WorkflowConfig:
+        for key, overrides in self.params.items():
+            slug, _, experiment = key.partition(".")
+            load_paper(slug).experiment(experiment).resolve(self.size, overrides)
+        return self
+
+
+    @property
+    def track_options(self) -> str:
+        """Options of ``reprise track``, quoted for the shell."""
+        uri = ["--uri", self.tracking] if self.tracking else []
+        return shlex.join(["--results", self.results, *uri])
+
+    @property
+    def store_digest(self) -> str:
+        """Digest of the tracking URI, which may hold a password: another store, another sync."""
+        uri = self.tracking or os.environ.get("MLFLOW_TRACKING_URI", "")
+        return hashlib.sha256(uri.encode()).hexdigest()[:16]
+
+
+def load_config(config: Mapping[str, Any], origin: str) -> WorkflowConfig:
+    """Check a Snakemake configuration; ``origin`` is how the errors name it.
+
+    Raises
+    ------
+    ConfigError
+        Naming the key, what was passed and what is allowed.
+    """
+    return validate(dict(config), WorkflowConfig, origin)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What the pipeline does for one paper under one configuration."""
+
+    config: WorkflowConfig
+    paper: Paper
+
+    @classmethod
+    def of(cls, config: WorkflowConfig, slug: str) -> Plan:
+        """Plan of a paper by its slug."""
+        return cls(config, load_paper(slug))
+
+    # -- what and where --------------------------------------------------------------------
+
+    @property
+    def experiments(self) -> list[str]:
+        """Experiments that exist at the size on the target."""
+        return self.paper.experiments_at(self.config.size, self.config.target)
+
+    @property
+    def datasets(self) -> list[str]:
+        """Datasets that those experiments read."""
+        names = {name for e in self.experiments for name in self.declared(e).datasets}
+        return sorted(names)
+
+    @property
+    def folder(self) -> str:
+        """The paper's folder in the results tree."""
+        config = self.config
+        return str(paper_folder(Path(config.results), config.size, config.target, self.paper.slug))
+
+    @property
+    def figure_experiments(self) -> list[str]:
+        """Experiments of this run that some figure draws."""
+        drawn = {name for figure in self.paper.figures.values() for name in figure.experiments}
+        return [name for name in self.experiments if name in drawn]
+
+    def declared(self, experiment: str) -> Experiment:
+        """Return the experiment's entry in ``paper.yaml``."""
+        return self.paper.experiment(experiment)
+
+    def record(self, experiment: str) -> str:
+        """Path of an experiment's ``run.json``, as the shell needs it."""
+        return shlex.quote(f"{self.folder}/{experiment}/{RECORD}")
+
+    def observations(self, experiments: Iterable[str]) -> list[str]:
+        """Paths of the observations of some experiments."""
+        return [f"{self.folder}/{name}/{OBSERVATIONS}" for name in experiments]
+
+    @property
+    def data_inputs(self) -> list[str]:
+        """The listing of the data, for a paper that reads any."""
+        return [f"{self.folder}/data.txt"] if self.datasets else []
+
+    @property
+    def results(self) -> list[str]:
+        """What the paper's own target asks for."""
+        figures = [f"{self.folder}/figures"] if self.figure_experiments else []
+        return [*self.observations(self.experiments), f"{self.folder}/{VERDICTS}", *figures]
+
+    # -- command lines ---------------------------------------------------------------------
+
+    @property
+    def where(self) -> str:
+        """Options that name the place in the results tree, quoted for the shell."""
+        config = self.config
+        options = ["--size", config.size, "--target", config.target, "--results", config.results]
+        return shlex.join(options)
+
+    def python(self, experiment: str) -> str:
+        """Interpreter of the experiment's environment, quoted for the shell."""
+        table = self.config.python
+        return shlex.quote(table.get(self.declared(experiment).environment, table["default"]))
+
+    def overrides(self, experiment: str) -> str:
+        """``--set`` options for the parameters that the configuration changes."""
+        changed = self.config.params.get(f"{self.paper.slug}.{experiment}", {})
+        options = [f"--set={key}={json.dumps(value)}" for key, value in sorted(changed.items())]
+        return shlex.join(options)
+
+    def timing(self, experiment: str) -> int:
+        """Shares of the machine's quiet that the experiment takes."""
+        return TIMING_SHARES if self.declared(experiment).timed else 1
+
+    # -- triggers --------------------------------------------------------------------------
+
+    def code(self) -> str:
+        """Digest of the code of the paper, of the papers it uses and of ``common``."""
+        return " ".join(source_digest(slug) for slug in _with_used(self.paper.slug))
+
+    def run_triggers(self, experiment: str) -> dict[str, Any]:
+        """Everything but code that decides what an experiment observes."""
+        declared = self.declared(experiment)
+        overrides = self.config.params.get(f"{self.paper.slug}.{experiment}")
+        return {
+            "params": declared.resolve(self.config.size, overrides),
+            "data": self.config.data,
+            "datasets": declared.datasets,
+            "mirrored": self._mirrored(declared.datasets),
+            "measurement": declared.measurement,
+            "function": declared.function,
+            "environment": declared.environment,
+            "recorded": _digest(
+                path
+                for path in self.paper.path("recorded").rglob("*")
+                if "results" not in path.relative_to(self.paper.path("recorded")).parts
+            ),
+            "missing": missing_packages((*self.paper.extras, *declared.extras)),
+        }
+
+    def _mirrored(self, datasets: Iterable[str]) -> list[str]:
+        """Datasets that a mirror holds: naming one later replaces the stand-ins."""
+        from common.data.inspection import presence
+
+        if self.config.data == "synthetic":
+            return []
+        return [name for name in datasets if presence(name) == "mirror"]
+
+    def data_triggers(self) -> str:
+        """Digest of the registry entries of the datasets."""
+        registry = projects_root().parent / "common" / "data" / "registry"
+        return _digest(registry / f"{name}.yaml" for name in self.datasets)
+
+    def claim_triggers(self) -> str:
+        """Digest of the claims."""
+        return _digest([self.paper.path("claims.yaml")])
+
+    def figure_triggers(self) -> dict[str, Any]:
+        """What the figures show besides the observations."""
+        return {name: figure.model_dump() for name, figure in self.paper.figures.items()}
+
+
+def missing_packages(extras: Iterable[str], pyproject: Path | None = None) -> tuple[str, ...]:
+    """Packages of some extras that this interpreter lacks.
+
+    An experiment that was skipped for a missing extra runs when the answer changes.
+    """
+    path = pyproject or projects_root().parent / "pyproject.toml"
+    declared = tomllib.loads(path.read_text(encoding="utf-8"))["project"]["optional-dependencies"]
+    wanted = {_name(line) for extra in extras for line in declared.get(extra, ())}
+    return tuple(sorted(wanted - _installed()))
+
+
+def _name(requirement: str) -> str:
+    return re.split(r"[^A-Za-z0-9._-]", requirement, maxsplit=1)[0].lower().replace("_", "-")
+
+
+@functools.cache
+def _installed() -> frozenset[str]:
+    names = (distribution.metadata["Name"] for distribution in importlib.metadata.distributions())
+    return frozenset(_name(name) for name in names if name)
+
+
+def _with_used(slug: str) -> list[str]:
+    found: list[str] = []
+    waiting = [slug]
+    while waiting:
+        current = waiting.pop()
+        if current not in found:
+            found.append(current)
+            waiting.extend(load_paper(current).uses)
+    return sorted(found)
+
+
+def _digest(paths: Iterable[Path]) -> str:
+    total = hashlib.sha256()
+    for path in sorted(paths):
+        if path.is_file():
+            total.update(path.name.encode())
+            total.update(path.read_bytes())
+    return total.hexdigest()[:16]

@@ -1,0 +1,135 @@
+"""Numbers, verdicts and labels in the words and HTML of the pages."""
+
+from __future__ import annotations
+
+import html
+import math
+from collections.abc import Sequence
+from typing import Any
+from urllib.parse import urlencode
+
+from common.plotting import NOTICE, VERDICT_COLOURS, VERDICT_SYMBOLS, WARNING
+
+
+def number(value: Any) -> str:
+    """Three significant digits; empty for a missing number.
+
+    Examples
+    --------
+    >>> number(0.12345), number(12345.6), number(None)
+    ('0.123', '12,346', '')
+    """
+    if missing(value):
+        return ""
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+
+
+def missing(value: Any) -> bool:
+    """Whether a number is None or NaN."""
+    return value is None or (isinstance(value, float) and math.isnan(value))
+
+
+def interval(low: Any, high: Any) -> str:
+    """Interval in brackets, or that there is none."""
+    return "no interval" if missing(low) or missing(high) else f"[{number(low)}, {number(high)}]"
+
+
+def with_unit(text: str, unit: str) -> str:
+    """Append a unit when there are both."""
+    return f"{text} {unit}".strip() if text else ""
+
+
+def accepted(low: Any, high: Any) -> str:
+    """Accepted range in words.
+
+    Examples
+    --------
+    >>> accepted(0.1, None), accepted(0.1, 0.5)
+    ('≥ 0.1', '0.1 to 0.5')
+    """
+    if missing(low):
+        return f"≤ {number(high)}"
+    return f"≥ {number(low)}" if missing(high) else f"{number(low)} to {number(high)}"
+
+
+def paper_value(value: Any, unit: str = "") -> str:
+    """The paper's number; one that could not be obtained says so.
+
+    Examples
+    --------
+    >>> paper_value(None), paper_value([1, 2], "s")
+    ('not available', '1 to 2 s')
+    """
+    if isinstance(value, Sequence) and not isinstance(value, str) and len(value) == 2:
+        return with_unit(f"{number(value[0])} to {number(value[1])}", unit)
+    if missing(value) or isinstance(value, str):
+        return "not available"
+    return with_unit(number(value), unit)
+
+
+def commit(text: str, dirty: bool) -> str:
+    """Short commit, flagged when the tree differed from it."""
+    return f"{text[:8] or 'no commit'}{' (dirty)' if dirty else ''}"
+
+
+def duration(seconds: float) -> str:
+    """Seconds in the unit that suits them.
+
+    Examples
+    --------
+    >>> duration(0.5), duration(200), duration(7200)
+    ('0.5 s', '3.3 min', '2.0 h')
+    """
+    if missing(seconds):
+        return ""
+    if seconds < 100:
+        return f"{seconds:.3g} s"
+    return f"{seconds / 60:.1f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
+
+
+def link(page: str, **query: str) -> str:
+    """Address of a page with its selection, relative to where the browser is served."""
+    chosen = {name: value for name, value in query.items() if value}
+    return f"{page}?{urlencode(chosen)}" if chosen else page
+
+
+def verdict_text(verdict: str) -> str:
+    """Symbol and word."""
+    return f"{VERDICT_SYMBOLS.get(verdict, '?')} {verdict}"
+
+
+# -- HTML; every text from the store passes through html.escape ----------------------------
+
+
+def chip(text: str, colour: str, *, on: str = "#111111") -> str:
+    """Small coloured label."""
+    return (
+        f'<span style="background:{colour};color:{on};border-radius:0.6rem;padding:0.1rem 0.55rem;'
+        f'font-size:0.85rem;font-weight:600;white-space:nowrap">{html.escape(text)}</span>'
+    )
+
+
+def verdict_chip(verdict: str, count: int | None = None) -> str:
+    """Verdict as a chip, with a count where several are summed up."""
+    text = verdict_text(verdict) if count is None else f"{count} {verdict_text(verdict)}"
+    return chip(text, VERDICT_COLOURS.get(verdict, "#9A9A9A"))
+
+
+def label_chips(data: str, measurement: str) -> str:
+    """The two labels; whatever is synthetic or was not measured is loud."""
+    chips = []
+    for kind, label, loud in (
+        ("data", data, "synthetic" in data),
+        ("", measurement, bool(measurement) and measurement != "measured"),
+    ):
+        if label:
+            text = f"{kind}: {label}" if kind else label
+            chips.append(chip(text, WARNING if loud else NOTICE, on="#FFFFFF"))
+    return " ".join(chips)
+
+
+def row(*parts: str) -> str:
+    """Parts side by side that wrap on a narrow screen."""
+    inner = "".join(part for part in parts if part)
+    style = "display:flex;flex-wrap:wrap;gap:0.4rem;align-items:center"
+    return f'<div style="{style}">{inner}</div>'
