@@ -47,9 +47,11 @@ class Journal:
         return json.dumps({"digest": self.digest, "cell": cell, "rows": rows}, default=str) + "\n"
 
     def append(self, cell: str, rows: list[dict[str, Any]]) -> None:
+        """Note a finished cell and its observations."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with self.path.open("a", encoding="utf-8") as file:
             file.write(self._line(cell, rows))
 
     def discard(self) -> None:
+        """Remove the journal: the run is written in full."""
         self.path.unlink(missing_ok=True)

@@ -207,7 +207,7 @@ def label_figure(fig: Figure, data_label: str, measurement_label: str) -> Figure
         ha="right" if trusted else "center",
         va="center",
         fontsize=9 if trusted else 10.5,
-        color="#555555" if trusted else "white",
+        color="#111111" if loud else NOTICE if trusted else "white",
         weight="normal" if trusted else "bold",
         gid=_LABEL_GID,
     )

@@ -147,7 +147,7 @@ class Run:
         except DataUnavailable as error:
             if self.data_mode == "real":
                 raise
-            self._stand_ins[name] = str(error)
+            self._stand_ins[name] = error.reason
             log.warning("STAND-IN: %s is not available, going on without it (%s)", name, error)
             return None
         self._labels[name] = label or found.label
@@ -244,7 +244,7 @@ class Run:
         if label not in DATA_LABELS:
             raise ValueError(
                 f"observation of dataset {dataset!r} has data label {label!r}; get the data "
-                f"through run.dataset, run.recorded or run.synthetic, or pass data= one of {DATA_LABELS}"
+                f"through run.dataset, run.recorded or run.synthetic, or pass data= {DATA_LABELS}"
             )
         if measurement not in MEASUREMENT_LABELS:
             raise ValueError(
@@ -302,6 +302,13 @@ class Run:
         return hashlib.sha256(json.dumps(state, sort_keys=True, default=str).encode()).hexdigest()[
             :16
         ]
+
+    def is_done(self) -> bool:
+        """Whether the folder holds a finished run of the same configuration and code."""
+        if not (self.folder.path / RECORD).exists():
+            return False
+        record = self.folder.record()
+        return record.status == "done" and record.digest == self.digest()
 
     def execute(self, function: Callable[[Run], None]) -> Folder:
         """Run the experiment and write its folder.

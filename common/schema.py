@@ -101,7 +101,7 @@ def _step(annotation: Any, part: Any) -> Any:
             if part in (name, field.alias):
                 return field.annotation
         return None
-    arguments = typing.get_args(annotation)
+    arguments = [a for a in typing.get_args(annotation) if a is not Ellipsis]
     return arguments[-1] if arguments else None
 
 

@@ -24,7 +24,7 @@ from pydantic import Field, field_validator, model_validator
 from common.errors import did_you_mean
 from common.papers import Experiment, Paper, Size, Target, load_paper, projects_root, slugs
 from common.provenance import source_digest
-from common.results import OBSERVATIONS, RECORD, VERDICTS, paper_folder
+from common.results import OBSERVATIONS, RECORD, VERDICTS
 from common.schema import Model, validate
 
 # A timed job takes all shares of the machine's quiet, any other job takes one: nothing runs
@@ -84,6 +84,10 @@ class WorkflowConfig(Model):
             load_paper(slug).experiment(experiment).resolve(self.size, overrides)
         return self
 
+    @property
+    def folder(self) -> str:
+        """The folder of this size and target in the results tree."""
+        return f"{self.results}/{self.size}/{self.target}"
 
     @property
     def track_options(self) -> str:
@@ -137,8 +141,7 @@ class Plan:
     @property
     def folder(self) -> str:
         """The paper's folder in the results tree."""
-        config = self.config
-        return str(paper_folder(Path(config.results), config.size, config.target, self.paper.slug))
+        return f"{self.config.folder}/{self.paper.slug}"
 
     @property
     def figure_experiments(self) -> list[str]:

@@ -159,18 +159,18 @@ def test_a_link_that_already_lies_in_the_target(tmp_path):
 @pytest.mark.parametrize("make", [make_tar, make_zip])
 def test_too_large_by_its_headers(tmp_path, make):
     archive = make(tmp_path / "x", [("a", b"a" * 60), ("b", b"b" * 60)])
-    refused(archive, tmp_path, "more than the 119 bytes", max_bytes=119)
+    refused(archive, tmp_path, "more than the allowed 119 bytes", max_bytes=119)
     extract(archive, tmp_path / "out", max_bytes=120)
 
 
 def test_a_bomb_that_lies_about_its_size(tmp_path):
-    """The central directory says 10 bytes, the stream holds ten million."""
+    """The headers say 10 bytes, the stream holds ten million: it is read no further than that."""
     path = make_zip(tmp_path / "x.zip", [("a", bytes(10_000_000))])
     raw = bytearray(path.read_bytes())
     size = struct.pack("<I", 10_000_000)
     assert raw.count(size) == 2
     path.write_bytes(raw.replace(size, struct.pack("<I", 10)))
-    refused(path, tmp_path, "damaged|more than", max_bytes=1000)
+    refused(path, tmp_path, "damaged", max_bytes=1000)
 
 
 def test_a_tar_bomb_is_refused_at_its_header(tmp_path):

@@ -1,0 +1,356 @@
+"""The ``reprise`` command: thin verbs over the library."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from common.data.cli import app as data_app
+from common.errors import ConfigError, RepriseError
+from common.papers import SIZES, TARGETS, load_claims, load_paper, load_target, slugs
+
+app = typer.Typer(
+    name="reprise",
+    help="Re-run papers' experiments and see which of their claims stand on this machine.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.add_typer(data_app, name="data")
+
+PaperName = Annotated[str, typer.Argument(help="Paper slug; `reprise list` shows them.")]
+PaperNames = Annotated[list[str] | None, typer.Argument(help="Paper slugs; all by default.")]
+Size = Annotated[str, typer.Option(help=" | ".join(SIZES))]
+Target = Annotated[str, typer.Option(help=" | ".join(TARGETS))]
+Results = Annotated[Path, typer.Option(help="Root of the results tree.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+
+
+def main() -> None:
+    """Run the command; an error that is the user's to mend is one message, no traceback."""
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s")
+    try:
+        app()
+    except RepriseError as error:
+        typer.echo(f"reprise: {error}", err=True)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        typer.echo("reprise: interrupted; the same command goes on where it stopped", err=True)
+        sys.exit(130)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from common import __version__
+        from common.provenance import git_state
+
+        state = git_state()
+        commit = f" {state['commit'][:9]}{' (dirty)' if state['dirty'] else ''}" if state else ""
+        typer.echo(f"reprise {__version__}{commit}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Version, commit.")
+    ] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log what happens.")] = False,
+) -> None:
+    """Options of every verb."""
+    if verbose:
+        logging.getLogger().setLevel(logging.INFO)
+
+
+@app.command("list")
+def list_(as_json: AsJson = False) -> None:
+    """List the papers."""
+    papers = [load_paper(slug) for slug in slugs()]
+    if as_json:
+        _emit([paper.model_dump(mode="json") for paper in papers])
+        return
+    rows = [
+        (p.slug, p.title, f"{p.venue} {p.year}", p.group, " ".join(p.experiments)) for p in papers
+    ]
+    _table(("paper", "title", "venue", "group", "experiments"), rows)
+
+
+@app.command()
+def info(paper: PaperName, as_json: AsJson = False) -> None:
+    """Show one paper: what it is, its experiments, its claims and what each needs."""
+    declared, claims = load_paper(paper), load_claims(paper)
+    if as_json:
+        listed = [claim.model_dump(mode="json") for claim in claims]
+        _emit({**declared.model_dump(mode="json"), "claims": listed})
+        return
+    authors = ", ".join(declared.authors)
+    typer.echo(f"{declared.title}\n{authors}. {declared.venue} {declared.year}. {declared.url}\n")
+    typer.echo(f"{declared.summary.strip()}\n")
+    _table(
+        ("experiment", "what", "sizes", "targets", "data"),
+        [
+            (name, e.title, " ".join(e.sizes), " ".join(e.targets), " ".join(e.datasets) or "–")
+            for name, e in declared.experiments.items()
+        ],
+    )
+    _table(
+        ("claim", "what the paper says", "kind", "metric", "source"),
+        [(c.id, c.statement, c.kind, f"{c.experiment}.{c.metric}", c.source) for c in claims],
+    )
+
+
+@app.command()
+def doctor(as_json: AsJson = False) -> None:
+    """Say what this machine can measure and control, and what would enable the rest."""
+    from common.hardware.doctor import as_dicts, diagnose, render
+
+    findings = diagnose()
+    if as_json:
+        _emit(as_dicts(findings))
+    else:
+        _console().print(render(findings))
+
+
+@app.command()
+def run(
+    paper: PaperName,
+    experiment: Annotated[
+        str | None, typer.Argument(help="One experiment; all by default.")
+    ] = None,
+    size: Size = "quick",
+    target: Target = "cpu",
+    data: Annotated[str, typer.Option(help="auto | real | synthetic")] = "auto",
+    results: Results = Path("results"),
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", help="Override a parameter: KEY=VALUE (YAML).")
+    ] = None,
+    force: Annotated[bool, typer.Option(help="Run again although a result is there.")] = False,
+) -> None:
+    """Run experiments directly, without Snakemake; interrupted runs resume."""
+    from common.run import Run
+
+    declared = load_paper(paper)
+    names = [experiment] if experiment else declared.experiments_at(size, target)
+    if not names:
+        raise ConfigError(f"{paper} has no experiment at size {size!r} on target {target!r}")
+    for name in names:
+        context = Run(
+            declared,
+            name,
+            size=size,
+            target=target,
+            results=results,
+            data_mode=data,
+            overrides=_overrides(set_ or []),
+        )
+        if not force and context.is_done():
+            typer.echo(f"{context.folder.path}: done already (--force runs it again)")
+            continue
+        folder = context.execute(declared.function("experiments", name))
+        record = folder.record()
+        detail = f": {record.reason}" if record.reason else f", {record.rows} observations"
+        typer.echo(f"{folder.path}: {record.status} in {record.seconds:.1f} s{detail}")
+
+
+@app.command()
+def verdicts(
+    papers: PaperNames = None,
+    size: Size = "quick",
+    target: Target = "cpu",
+    results: Results = Path("results"),
+    as_json: AsJson = False,
+    quiet: Annotated[bool, typer.Option(help="Judge and write, print one line.")] = False,
+) -> None:
+    """Judge the claims on a results tree, write verdicts.json, print the scorecard."""
+    from dataclasses import asdict
+
+    from common import scorecard
+    from common.claims import judge_paper
+
+    judged = [v for p in papers or slugs() for v in judge_paper(results, size, target, p)]
+    if as_json:
+        _emit([asdict(verdict) for verdict in judged])
+    elif not quiet:
+        _console().print(scorecard.as_table(judged, f"Claims at size {size} on {target}"))
+        for line in scorecard.reasons(judged):
+            typer.echo(f"  {line}")
+    if not as_json:
+        typer.echo(scorecard.summary(judged))
+
+
+@app.command()
+def figures(
+    paper: PaperName,
+    size: Size = "quick",
+    target: Target = "cpu",
+    results: Results = Path("results"),
+) -> None:
+    """Draw a paper's figures from its observations."""
+    from common.figures import make_figures
+
+    for path in make_figures(results, size, target, paper):
+        typer.echo(path)
+
+
+@app.command()
+def verify(
+    papers: PaperNames = None,
+    size: Size = "quick",
+    target: Target = "cpu",
+    results: Results = Path("results"),
+    strict: Annotated[bool, typer.Option(help="A recorded verdict that is missing fails.")] = False,
+    record: Annotated[bool, typer.Option(help="Record the present verdicts instead.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Fail when a verdict is worse than the recorded one."""
+    from dataclasses import asdict
+
+    from common import verify as verification
+    from common.claims import judge_paper
+
+    changes = []
+    for paper in papers or slugs():
+        judged = judge_paper(results, size, target, paper)
+        if record:
+            typer.echo(f"recorded {verification.record(paper, judged)}")
+        changes += verification.check(paper, judged)
+    failed = verification.failures(changes, strict=strict)
+    if as_json:
+        _emit([asdict(change) for change in changes])
+    else:
+        rows = [(c.paper, c.claim, c.recorded, c.now, c.status, c.reason) for c in changes]
+        _table(("paper", "claim", "recorded", "now", "status", "reason"), rows)
+    if failed:
+        typer.echo(f"{len(failed)} verdicts are worse than recorded or missing", err=True)
+        raise typer.Exit(1)
+
+
+@app.command()
+def compare(
+    trees: Annotated[list[Path], typer.Argument(help="Results trees (one machine each).")],
+    paper: Annotated[str | None, typer.Option(help="One paper only.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Set results trees side by side with the papers' own numbers."""
+    from common import compare as comparison
+    from common.scorecard import number
+
+    rows = comparison.compare(trees, paper)
+    if as_json:
+        _emit(rows)
+        return
+    names = [column.name for column in comparison.columns(trees, paper)]
+    table = []
+    for row in rows:
+        there = {c["name"]: f"{c['verdict']}\n{number(c['estimate'])}" for c in row["columns"]}
+        value = row["paper_value"]
+        ends = value if isinstance(value, list | tuple) else [value]
+        paper_value = "not available" if value is None else " to ".join(map(number, ends))
+        table.append((row["paper"], row["title"], paper_value, *(there.get(n, "–") for n in names)))
+    _table(("paper", "claim", "paper's value", *names), table)
+
+
+@app.command()
+def bench(
+    paper: PaperName,
+    repeats: Annotated[int, typer.Option(min=1, help="Timed calls of each side.")] = 7,
+    threads: Annotated[int, typer.Option(min=1, help="Threads of the numerical libraries.")] = 1,
+    as_json: AsJson = False,
+) -> None:
+    """Time a paper's hot path beside its peers, in one process, alternated."""
+    from common.bench import run_benchmarks
+
+    timings = run_benchmarks(paper, repeats, threads)
+    if as_json:
+        _emit(timings)
+        return
+    rows = [
+        (
+            t["name"],
+            " ".join(f"{key}={value}" for key, value in t["sizes"].items()),
+            f"{1e3 * t['ours_seconds']:.2f} ms",
+            f"{1e3 * t['peer_seconds']:.2f} ms",
+            t["peer_name"],
+            f"{t['ratio']:.1f}",
+            " ".join(f"{key}={value:.3g}" for key, value in t["agreement"].items()),
+        )
+        for t in timings
+    ]
+    _table(("hot path", "size", "ours", "peer", "peer is", "times faster", "agreement"), rows)
+
+
+@app.command()
+def track(
+    results: Results = Path("results"),
+    uri: Annotated[str | None, typer.Option(help="MLflow URI; else $MLFLOW_TRACKING_URI.")] = None,
+    recorded: Annotated[bool, typer.Option(help="Add the results recorded elsewhere.")] = False,
+) -> None:
+    """Sync a results tree to MLflow; re-running adds nothing twice."""
+    from common.tracking import sync
+
+    typer.echo(str(sync(results, uri, recorded=recorded)))
+
+
+@app.command()
+def dashboard(
+    uri: Annotated[str | None, typer.Option(help="MLflow URI; else $MLFLOW_TRACKING_URI.")] = None,
+    port: Annotated[int, typer.Option(help="Port on the loopback interface.")] = 8501,
+    headless: Annotated[bool, typer.Option(help="Do not open a browser window.")] = False,
+) -> None:
+    """Open the results browser on the loopback interface."""
+    serve = load_target("dashboard.serve:serve")
+    raise typer.Exit(serve(uri, port=port, headless=headless))
+
+
+@app.command()
+def new(
+    slug: Annotated[str, typer.Argument(help="Short name of the paper, [a-z][a-z0-9]+.")],
+    title: Annotated[str, typer.Option(help="Title of the paper.")] = "Title of the paper",
+) -> None:
+    """Write the skeleton of a new paper; CONTRIBUTING.md goes on from there."""
+    from common.scaffold import create
+
+    for path in create(slug, title):
+        typer.echo(path)
+
+
+def _overrides(pairs: list[str]) -> dict[str, Any]:
+    import yaml
+
+    overrides = {}
+    for pair in pairs:
+        key, found, value = pair.partition("=")
+        if not found:
+            raise ConfigError(f"--set {pair!r}: expected KEY=VALUE")
+        overrides[key] = yaml.safe_load(value)
+    return overrides
+
+
+def _console() -> Any:
+    from rich.console import Console
+
+    # A pipe has no width of its own; eighty columns would fold the scorecard to shreds.
+    return Console() if sys.stdout.isatty() else Console(width=160)
+
+
+def _table(columns: tuple[str, ...], rows: list[tuple[Any, ...]]) -> None:
+    from rich.table import Table
+
+    table = Table(*columns, header_style="bold")
+    for row in rows:
+        table.add_row(*(str(cell) for cell in row))
+    _console().print(table)
+
+
+def _emit(content: Any) -> None:
+    typer.echo(json.dumps(content, indent=2, ensure_ascii=False))
+
+
+if __name__ == "__main__":
+    main()

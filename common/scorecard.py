@@ -1,0 +1,122 @@
+"""The scorecard: verdicts as a table for the terminal, as Markdown for the README, as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from common.claims import VERDICTS_BEST_FIRST, Verdict
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+COLUMNS = ("paper", "claim", "paper's value", "ours (95 % interval)", "n", "verdict", "data", "by")
+# A sign beside the colour: nobody should have to tell verdicts apart by hue.
+SIGNS = {
+    "reproduced": ("✔", "green"),
+    "consistent": ("≈", "cyan"),
+    "weaker": ("↓", "yellow"),
+    "not reproduced": ("✘", "red"),
+    "untested": ("–", "bright_black"),
+    "error": ("!", "bold red"),
+}
+
+
+def number(value: float | None) -> str:
+    """Format a number with three significant digits, without needless zeros.
+
+    Examples
+    --------
+    >>> number(0.123456), number(1234.0), number(None)
+    ('0.123', '1230', '–')
+    """
+    if value is None:
+        return "–"
+    return f"{float(f'{value:.3g}'):g}" if abs(value) >= 1e-4 else f"{value:.2g}"
+
+
+def paper_value(verdict: Verdict) -> str:
+    """The paper's own number, or "not available"."""
+    value = verdict.paper_value
+    if value is None:
+        return "not available"
+    ends = value if isinstance(value, tuple | list) else (value,)
+    return f"{' to '.join(map(number, ends))} {verdict.paper_unit}".strip()
+
+
+def estimate(verdict: Verdict) -> str:
+    """Our number with its interval and unit."""
+    if verdict.estimate is None:
+        return "–"
+    interval = ""
+    if verdict.low is not None:
+        interval = f" [{number(verdict.low)}, {number(verdict.high)}]"
+    return f"{number(verdict.estimate)}{interval} {verdict.unit}".strip()
+
+
+def cells(verdict: Verdict) -> tuple[str, ...]:
+    """One row of the scorecard."""
+    return (
+        verdict.paper,
+        verdict.title,
+        paper_value(verdict),
+        estimate(verdict),
+        str(verdict.n or "–"),
+        f"{SIGNS[verdict.verdict][0]} {verdict.verdict}",
+        verdict.data or "–",
+        verdict.measurement or "–",
+    )
+
+
+def as_table(verdicts: Sequence[Verdict], title: str = "") -> Table:
+    """Scorecard for the terminal."""
+    from rich.table import Table
+
+    table = Table(title=title or None, title_justify="left", header_style="bold")
+    for column in COLUMNS:
+        table.add_column(column, overflow="fold")
+    for verdict in verdicts:
+        row = list(cells(verdict))
+        row[5] = f"[{SIGNS[verdict.verdict][1]}]{row[5]}[/]"
+        table.add_row(*row)
+    return table
+
+
+def as_markdown(verdicts: Sequence[Verdict]) -> str:
+    """Scorecard as a Markdown table."""
+    lines = ["| " + " | ".join(COLUMNS) + " |", "|" + " --- |" * len(COLUMNS)]
+    lines += ["| " + " | ".join(c.replace("|", "\\|") for c in cells(v)) + " |" for v in verdicts]
+    return "\n".join(lines) + "\n"
+
+
+def summary(verdicts: Sequence[Verdict]) -> str:
+    """Count the verdicts, best first.
+
+    Examples
+    --------
+    >>> summary([])
+    'no claims'
+    """
+    counts = {name: sum(v.verdict == name for v in verdicts) for name in VERDICTS_BEST_FIRST}
+    return ", ".join(f"{count} {name}" for name, count in counts.items() if count) or "no claims"
+
+
+def reasons(verdicts: Sequence[Verdict]) -> list[str]:
+    """Lines that explain every verdict which has something to explain."""
+    return [f"{v.paper} {v.claim}: {v.verdict}: {v.reason}" for v in verdicts if v.reason]
+
+
+def write_block(text: str, name: str, content: str) -> str:
+    """Replace a generated block between ``<!-- name -->`` and ``<!-- /name -->`` in a text.
+
+    Raises
+    ------
+    ValueError
+        If the text has no such block.
+    """
+    begin, end = f"<!-- {name} -->", f"<!-- /{name} -->"
+    before, found, rest = text.partition(begin)
+    _, closed, after = rest.partition(end)
+    if not (found and closed):
+        raise ValueError(f"no block {begin} ... {end}")
+    return f"{before}{begin}\n{content.strip()}\n{end}{after}"
