@@ -27,18 +27,60 @@ report: "workflows/report/workflow.rst"
 configfile: f"{ROOT}/workflows/config/quick.yaml"
 
 
+origins = [*map(str, workflow.configfiles)]
+if workflow.config_settings.config:
+    origins.append("--config")
 try:
-    settings = load_config(config, " + ".join(map(str, workflow.configfiles)))
+    settings = load_config(config, " + ".join(origins))
     plans = {slug: Plan.of(settings, slug) for slug in settings.papers}
 except ConfigError as error:
     raise WorkflowError(str(error)) from None
 
 
-include: "workflows/papers.smk"
-include: "workflows/track.smk"
-
-
 rule all:
-    default_target: True
     input:
-        rules.track.output,
+        f"{settings.folder}/tracked.txt",
+
+
+for slug in settings.papers:
+    prefix = f"{slug}_"
+
+    module:
+        name: slug
+        snakefile:
+            "workflows/paper.smk"
+        config:
+            {"paper": slug, "settings": dict(config)}
+
+    use rule * from slug as prefix*
+
+    rule:
+        name:
+            slug
+        input:
+            plans[slug].results,
+
+
+# All papers in one process: opening the tracking store costs seconds.
+rule track:
+    input:
+        [path for plan in plans.values() for path in plan.results],
+    output:
+        listing=f"{settings.folder}/tracked.txt",
+    log:
+        f"{settings.folder}/logs/track.log",
+    benchmark:
+        f"{settings.folder}/benchmarks/track.tsv"
+    conda:
+        "envs/default.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        options=settings.track_options,
+        store=settings.store_digest,
+    message:
+        "results into the tracking store"
+    shell:
+        "python -m common.cli track {params.options} > {output.listing:q} 2> {log:q}"

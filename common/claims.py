@@ -254,7 +254,7 @@ def estimate_claim(claim: Claim, rows: pd.DataFrame) -> Estimate:
     """
     if claim.kind == "trend":
         return _trend(claim, rows)
-    sides = _sides(claim)
+    sides = _sides(claim, rows)
     table, dropped = side_table(claim, rows, sides)
     aggregate = _aggregate(claim.aggregate)
     sign = 1.0 if claim.better == "higher" else -1.0
@@ -301,11 +301,17 @@ def _unit_columns(claim: Claim) -> list[str]:
     return ["dataset", "item"] if claim.unit_of_analysis == "item" else [claim.unit_of_analysis]
 
 
-def _sides(claim: Claim) -> list[Filter]:
+def _sides(claim: Claim, rows: pd.DataFrame) -> list[Filter]:
     if claim.kind == "ordering":
         return list(claim.order)
-    over = claim.over if isinstance(claim.over, tuple) else (claim.over,)
-    return [claim.of, *(over if claim.kind in ("ratio", "difference") else ())]
+    if claim.kind in ("value", "bound"):
+        return [claim.of]
+    if not claim.each:
+        return [claim.of, *(claim.over if isinstance(claim.over, tuple) else (claim.over,))]
+    names = sorted(rows[matches(rows, claim.over, claim.id)][claim.each].unique())
+    if not names:
+        raise ClaimError(f"claim {claim.id!r}: no observation of {claim.metric!r} has {claim.over}")
+    return [claim.of, *({**claim.over, claim.each: name} for name in names)]
 
 
 def _aggregate(name: str) -> Any:

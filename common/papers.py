@@ -178,7 +178,8 @@ class Claim(Model):
 
     ``where`` filters the observations; ``of`` and ``over`` pick the two sides of a ratio or
     difference (``over`` may be a list: the best of them is taken, anew in every bootstrap
-    resample); ``order`` lists sides from best to worst; ``trend_in`` is the parameter column.
+    resample; with ``each``, every value of that column among the rows of ``over`` is a side);
+    ``order`` lists sides from best to worst; ``trend_in`` is the parameter column.
     ``quantity`` decides which label caps the verdict.
     """
 
@@ -192,6 +193,7 @@ class Claim(Model):
     where: Filter = {}
     of: Filter = {}
     over: Filter | tuple[Filter, ...] = ()
+    each: str = ""
     order: tuple[Filter, ...] = ()
     trend_in: str = ""
     statistic: Literal["slope", "loglog_slope", "spearman"] = "spearman"
@@ -220,6 +222,8 @@ class Claim(Model):
             raise ValueError(f"claim {self.id!r} of kind {self.kind!r} needs {field!r}")
         if self.kind == "ordering" and len(self.order) < 2:
             raise ValueError(f"claim {self.id!r}: an ordering needs at least two sides")
+        if self.each and not isinstance(self.over, dict):
+            raise ValueError(f"claim {self.id!r}: 'each' needs a single filter in 'over'")
         if self.kind == "bound" and None not in (self.accept.low, self.accept.high):
             raise ValueError(f"claim {self.id!r}: a bound has one end, not two")
         return self

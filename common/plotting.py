@@ -173,7 +173,8 @@ def label_figure(fig: Figure, data_label: str, measurement_label: str) -> Figure
     """Write the two labels above a figure.
 
     Original, measured data gets a quiet line, a measured substitute a grey band, everything that
-    is synthetic or was not measured a loud one. The band lies above the canvas, where no title or legend can be; :func:`save` includes it.
+    is synthetic or was not measured a loud one. The band lies above the canvas, where no title
+    or legend can be; :func:`save` includes it.
     Labelling again replaces the labels.
 
     Raises

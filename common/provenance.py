@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.metadata
 import subprocess
+import sys
 from typing import Any
 
 from common.papers import projects_root
@@ -32,3 +34,11 @@ def git_state() -> dict[str, Any]:
         return {"commit": git("rev-parse", "HEAD"), "dirty": bool(git("status", "--porcelain"))}
     except (OSError, subprocess.SubprocessError):
         return {}
+
+
+def loaded_versions() -> dict[str, str]:
+    """Versions of the distributions that this process has imported anything from."""
+    owners = importlib.metadata.packages_distributions()
+    modules = {name.partition(".")[0] for name in sys.modules}
+    names = {distribution for module in modules for distribution in owners.get(module, ())}
+    return {name: importlib.metadata.version(name) for name in sorted(names)}

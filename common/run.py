@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from common.errors import ConfigError, MissingExtra, RepriseError, did_you_mean
 from common.journal import Journal
 from common.papers import Paper
-from common.provenance import git_state, source_digest
+from common.provenance import git_state, loaded_versions, source_digest
 from common.results import (
     COLUMNS,
     DATA_LABELS,
@@ -373,9 +373,9 @@ class Run:
 
 
 def _circumstances() -> dict[str, Any]:
-    from common.hardware.machine import fingerprint, versions
+    from common.hardware.machine import fingerprint
 
-    return {"git": git_state(), "machine": fingerprint(), "versions": versions()}
+    return {"git": git_state(), "machine": fingerprint(), "versions": loaded_versions()}
 
 
 def _totals(frame: Any) -> list[dict[str, Any]]:

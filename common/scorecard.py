@@ -6,19 +6,19 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from common.claims import VERDICTS_BEST_FIRST, Verdict
+from common.plotting import VERDICT_SYMBOLS
 
 if TYPE_CHECKING:
     from rich.table import Table
 
 COLUMNS = ("paper", "claim", "paper's value", "ours (95 % interval)", "n", "verdict", "data", "by")
-# A sign beside the colour: nobody should have to tell verdicts apart by hue.
-SIGNS = {
-    "reproduced": ("✔", "green"),
-    "consistent": ("≈", "cyan"),
-    "weaker": ("↓", "yellow"),
-    "not reproduced": ("✘", "red"),
-    "untested": ("–", "bright_black"),
-    "error": ("!", "bold red"),
+TERMINAL_COLOURS = {
+    "reproduced": "green",
+    "consistent": "cyan",
+    "weaker": "yellow",
+    "not reproduced": "red",
+    "untested": "bright_black",
+    "error": "bold red",
 }
 
 
@@ -62,7 +62,7 @@ def cells(verdict: Verdict) -> tuple[str, ...]:
         paper_value(verdict),
         estimate(verdict),
         str(verdict.n or "–"),
-        f"{SIGNS[verdict.verdict][0]} {verdict.verdict}",
+        f"{VERDICT_SYMBOLS[verdict.verdict]} {verdict.verdict}",
         verdict.data or "–",
         verdict.measurement or "–",
     )
@@ -77,7 +77,7 @@ def as_table(verdicts: Sequence[Verdict], title: str = "") -> Table:
         table.add_column(column, overflow="fold")
     for verdict in verdicts:
         row = list(cells(verdict))
-        row[5] = f"[{SIGNS[verdict.verdict][1]}]{row[5]}[/]"
+        row[5] = f"[{TERMINAL_COLOURS[verdict.verdict]}]{row[5]}[/]"
         table.add_row(*row)
     return table
 

@@ -19,9 +19,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+import yaml
+from pydantic import Field, ValidationInfo, field_validator
 
-from common.errors import did_you_mean
+from common.errors import ConfigError, did_you_mean
 from common.papers import Experiment, Paper, Size, Target, load_paper, projects_root, slugs
 from common.provenance import source_digest
 from common.results import OBSERVATIONS, RECORD, VERDICTS
@@ -77,12 +78,23 @@ class WorkflowConfig(Model):
     def _has_a_default(cls, python: dict[str, str]) -> dict[str, str]:
         return {"default": "python", **python}
 
-    @model_validator(mode="after")
-    def _params_name_known_experiments(self) -> WorkflowConfig:
-        for key, overrides in self.params.items():
+    @field_validator("params")
+    @classmethod
+    def _params_exist(
+        cls, params: dict[str, dict[str, Any]], info: ValidationInfo
+    ) -> dict[str, dict[str, Any]]:
+        checked = {}
+        for key, overrides in params.items():
             slug, _, experiment = key.partition(".")
-            load_paper(slug).experiment(experiment).resolve(self.size, overrides)
-        return self
+            try:
+                declared = load_paper(slug).experiment(experiment)
+                declared.resolve(info.data.get("size", "quick"), overrides)
+            except ConfigError as error:
+                raise ValueError(f"{key}: {error}") from None
+            checked[key] = {
+                name: _typed(value, declared.params[name]) for name, value in overrides.items()
+            }
+        return checked
 
     @property
     def folder(self) -> str:
@@ -111,6 +123,12 @@ def load_config(config: Mapping[str, Any], origin: str) -> WorkflowConfig:
         Naming the key, what was passed and what is allowed.
     """
     return validate(dict(config), WorkflowConfig, origin)
+
+
+def _typed(value: Any, default: Any) -> Any:
+    """Read a scalar that `snakemake --config` has passed on as text, unless text is meant."""
+    textual = isinstance(value, str) and not isinstance(default, str)
+    return yaml.safe_load(value) if textual else value
 
 
 @dataclass(frozen=True)

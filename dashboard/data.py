@@ -53,9 +53,9 @@ _NUMBERS = ("seconds", "cpu_seconds", "peak_memory_mb", "rows")
 RUN_COLUMNS = ("run_id", *_TEXTS, "dirty", *_NUMBERS, "energy")
 PAPER_COLUMNS = ("paper", "title", "authors", "venue", "year", "url", "group", "summary")
 _VERDICT_FIELDS = tuple(field.name for field in fields(Verdict))
-_VERDICT_NUMBERS = ("estimate", "low", "high", "accept_low", "accept_high", "n")
+_VERDICT_NUMBERS = ("estimate", "low", "high", "accept_low", "accept_high", "n", "place")
 _OF_THE_RUN = ("run_id", "machine", "machine_label", "recorded", "commit", "dirty", "finished")
-VERDICT_COLUMNS = (*_VERDICT_FIELDS, *_OF_THE_RUN, "own")
+VERDICT_COLUMNS = (*_VERDICT_FIELDS, "place", *_OF_THE_RUN, "own")
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ class Snapshot:
 
 
 def state(uri: str) -> str:
-    """Return a token that changes when a local store does; empty for a server, which cannot tell."""
+    """Return a token that changes when a local store does; a server's is always empty."""
     path = database_file(uri)
     if path is None:
         return ""
@@ -191,11 +191,11 @@ def card(uri: str, run: Any) -> str:
 
 
 def card_section(card: str, word: str) -> str:
-    """Text below the first heading that holds a word, up to the next heading of its level.
+    r"""Text below the first heading that holds a word, up to the next heading of its level.
 
     Examples
     --------
-    >>> card_section("# A\\n## Deviations\\nNone.\\n## Data and licences\\nCC0.", "deviation")
+    >>> card_section("# A\n## Deviations\nNone.\n## Data and licences\nCC0.", "deviation")
     'None.'
     """
     lines = card.splitlines()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import math
+import re
 from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlencode
@@ -98,6 +99,17 @@ def verdict_text(verdict: str) -> str:
     return f"{VERDICT_SYMBOLS.get(verdict, '?')} {verdict}"
 
 
+def plain(text: str) -> str:
+    r"""Text that Streamlit's Markdown shows as it stands.
+
+    Examples
+    --------
+    >>> print(plain("a*b costs $5"))
+    a\*b costs \$5
+    """
+    return re.sub(r"([\\`*_{}\[\]()#+\-!|$:~<>])", r"\\\1", text)
+
+
 # -- HTML; every text from the store passes through html.escape ----------------------------
 
 
@@ -124,7 +136,7 @@ def label_chips(data: str, measurement: str) -> str:
     ):
         if label:
             text = f"{kind}: {label}" if kind else label
-            chips.append(chip(text, WARNING if loud else NOTICE, on="#FFFFFF"))
+            chips.append(chip(text, WARNING) if loud else chip(text, NOTICE, on="#FFFFFF"))
     return " ".join(chips)
 
 

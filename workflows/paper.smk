@@ -3,6 +3,7 @@
 from common.workflow import Plan, load_config
 
 plan = Plan.of(load_config(config["settings"], "config"), config["paper"])
+code = plan.code()
 
 
 rule data:
@@ -57,7 +58,7 @@ rule run:
         mode=plan.config.data,
         overrides=lambda wildcards: plan.overrides(wildcards.experiment),
         trigger=lambda wildcards: plan.run_triggers(wildcards.experiment),
-        code=plan.code(),
+        code=code,
     message:
         "{params.paper}: {wildcards.experiment}"
     shell:
@@ -91,11 +92,11 @@ rule verdict:
         title=plan.paper.title,
         where=plan.where,
         trigger=plan.claim_triggers(),
-        code=plan.code(),
+        code=code,
     message:
         "{params.paper}: verdicts"
     shell:
-        "COLUMNS=160 python -m common.cli verdicts {params.paper} {params.where} --write"
+        "python -m common.cli verdicts {params.paper} {params.where}"
         " > {output.scorecard:q} 2> {log:q}"
 
 
@@ -124,7 +125,7 @@ rule figure:
         paper=plan.paper.slug,
         where=plan.where,
         figures=plan.figure_triggers(),
-        code=plan.code(),
+        code=code,
     message:
         "{params.paper}: figures"
     shell:

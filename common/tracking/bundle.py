@@ -109,9 +109,10 @@ def bundle(folder: Folder, *, root: Path | None = None, recorded: str = "") -> B
         else folder.experiment,
         "mlflow.note.content": _note(record, own),
     }
-    for verdict in own:
-        tags[f"{VERDICT}{verdict.claim}"] = verdict.verdict
-        tags[f"{CLAIM}{verdict.claim}"] = _verdict_text(verdict)
+    for place, verdict in enumerate(verdicts):
+        if verdict in own:
+            tags[f"{VERDICT}{verdict.claim}"] = verdict.verdict
+            tags[f"{CLAIM}{verdict.claim}"] = _verdict_text(verdict, place)
     return Bundle(
         record=record,
         tags={_name(name, set()): value[:TAG_LENGTH] for name, value in tags.items()},
@@ -210,7 +211,8 @@ def _means(rows: pd.DataFrame) -> dict[str, float]:
 
 def _name(name: str, used: set[str]) -> str:
     """Name with only what MLflow allows; two names that become one get a digest."""
-    parts = [re.sub(r"[^\w\-. :]", "_", part, flags=re.ASCII).strip(".") for part in name.split("/")]
+    allowed = re.sub(r"[^\w\-. :/]", "_", name, flags=re.ASCII)
+    parts = [part.strip(".") for part in allowed.split("/")]
     clean = "/".join(part or "_" for part in parts)[:NAME_LENGTH]
     if clean in used:
         clean = f"{clean[: NAME_LENGTH - 9]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
@@ -238,9 +240,7 @@ def _verdicts(folder: Folder, root: Path | None) -> list[Verdict]:
     for claim in load_claims(folder.paper, root):
         declared = paper.experiment(claim.experiment)
         place = Folder(folder.root, folder.size, folder.target, folder.paper, claim.experiment)
-        verdicts.append(
-            judge_folder(claim, place, folder.size in declared.sizes, declared.targets)
-        )
+        verdicts.append(judge_folder(claim, place, folder.size in declared.sizes, declared.targets))
     return verdicts
 
 
@@ -252,9 +252,13 @@ def _belongs(verdict: Verdict, folder: Folder) -> bool:
     return not (paper / verdict.experiment / RECORD).exists()
 
 
-def _verdict_text(verdict: Verdict) -> str:
-    """Compact JSON that fits a tag; only prose is cut when it is too long."""
+def _verdict_text(verdict: Verdict, place: int) -> str:
+    """Compact JSON that fits a tag; only prose is cut when it is too long.
+
+    ``place`` is the claim's place in the paper's list, which tags would lose.
+    """
     fields = {name: value for name, value in asdict(verdict).items() if value not in (None, "")}
+    fields["place"] = place
     for room in (None, 1500, 300):
         for name in ("statement", "reason", "source", "title"):
             if room is not None and len(fields.get(name, "")) > room:
@@ -290,9 +294,7 @@ def _files(
 ) -> dict[str, Path | str]:
     place = paper_folder(folder.root, folder.size, folder.target, folder.paper)
     files: dict[str, Path | str] = {
-        name: folder.path / name
-        for name in (OBSERVATIONS, RECORD)
-        if (folder.path / name).exists()
+        name: folder.path / name for name in (OBSERVATIONS, RECORD) if (folder.path / name).exists()
     }
     if verdicts:
         files[VERDICTS] = json.dumps([asdict(v) for v in verdicts], indent=2, ensure_ascii=False)

@@ -157,9 +157,7 @@ def _known(client: MlflowClient, experiment: str) -> dict[str, TrackedRun]:
             return runs
 
 
-def _sync_one(
-    client: MlflowClient, experiment: str, item: Bundle, known: TrackedRun | None
-) -> str:
+def _sync_one(client: MlflowClient, experiment: str, item: Bundle, known: TrackedRun | None) -> str:
     content = item.content
     if known is not None and known.data.tags.get(CONTENT) == content:
         return "unchanged"

@@ -200,9 +200,9 @@ class NURDClassifier(BaseEstimator):
         if reset:
             self.scaler_ = SeenScaler()
             self.origin_ = float(y.min())
-            self.threshold_ = float(
-                np.quantile(y, 0.9) if self.threshold is None else self.threshold
-            )
+            self.threshold_ = float(np.quantile(y, 0.9))
+        if self.threshold is not None:
+            self.threshold_ = float(self.threshold)
         if self.scale:
             self.scaler_.see(X, running)
             X, running = self.scaler_.transform(X), self.scaler_.transform(running)

@@ -22,7 +22,8 @@ class Outcome:
     Attributes
     ----------
     flag_time : ndarray, shape (n,)
-        Time of the checkpoint at which each task was first flagged; infinite if never.
+        When each task was first flagged [s], on the clock of
+        :func:`~projects.nurd.protocol.completion_times`; infinite if never.
     score : ndarray, shape (n,)
         Largest score of each task over the checkpoints; -inf if it was never scored.
     test, straggler : ndarray of bool, shape (n,)
@@ -79,8 +80,9 @@ def run_method(
             )
         tasks = checkpoint.running
         score[tasks] = np.fmax(score[tasks], values)
-        new = tasks[(values >= 1.0) & ~np.isfinite(flag_time[tasks])]
-        flag_time[new] = checkpoint.time
+        first_flag = (values >= 1.0) & ~np.isfinite(flag_time[tasks])
+        new = tasks[first_flag]
+        flag_time[new] = checkpoint.moment[first_flag]
     if not count:
         raise NotEnoughData(f"job {job.name}: no checkpoint among its {job.n} tasks")
     parts = split(job, protocol)

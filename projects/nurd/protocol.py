@@ -83,6 +83,8 @@ class Checkpoint:
         Latencies [s].
     elapsed : ndarray, shape (n_R,)
         Seconds that the running tasks have run.
+    moment : ndarray, shape (n_R,)
+        Seconds at which each running task is looked at, on the clock of :func:`completion_times`.
     n, threshold : int and float
         Number of tasks of the job and straggler threshold [s].
     """
@@ -97,6 +99,7 @@ class Checkpoint:
     elapsed: np.ndarray
     n: int
     threshold: float
+    moment: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -143,6 +146,15 @@ def split(job: Job, protocol: Protocol) -> Split:
     return Split(initial, test & ~few & ~many, int((test & (few | many)).sum()))
 
 
+def completion_times(job: Job, protocol: Protocol) -> np.ndarray:
+    """When each task finished on the replay's clock [s], shape (n,).
+
+    In time that is seconds since the job's start. In records all tasks start together and
+    finish after their latency.
+    """
+    return finish_times(job) if _in_time(job, protocol) else job.latency
+
+
 def _in_time(job: Job, protocol: Protocol) -> bool:
     # Without a time series there are no records to count.
     return protocol.name == "leak_free" or job.static
@@ -182,6 +194,7 @@ def _replay_in_time(job: Job, protocol: Protocol, threshold: float) -> Iterator[
             elapsed,
             job.n,
             threshold,
+            np.full(len(running), time),
         )
 
 
@@ -256,6 +269,8 @@ def _replay_in_records(job: Job, protocol: Protocol, threshold: float) -> Iterat
             age[job.first[running] + k],
             job.n,
             threshold,
+            # Record k ends at another moment for every task: its own age is the clock.
+            age[job.first[running] + k],
         )
 
 

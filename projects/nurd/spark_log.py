@@ -19,8 +19,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from common.errors import DataError
-from projects.nurd.spark_events import LEARNED_NAMES, SparkEventError, event_time, to_stream
-from projects.nurd.spark_events import task_row as _task_row
+from projects.nurd.spark_events import event_time, job_name, learn_names, stream_events, task_row
 from projects.nurd.usage_csv import csv_events, usage_records
 
 if TYPE_CHECKING:
@@ -37,19 +36,20 @@ __all__ = [
 
 log = logging.getLogger(__name__)
 MAX_LINE_BYTES = 64 * 2**20
-SUPPORTED = (3, 4)
+SUPPORTED = ("3", "4")
 _CODECS = {
     b"\x1f\x8b": "gzip",
     b"\x28\xb5\x2f\xfd": "zstd",
     b"LZ4Block": "lz4",
-    b"\x82SNAPPY\x00": "snappy",
+    b"\x82SNAPPY": "snappy",
     b"ZV": "lzf",
 }
-_TRUNCATED = (EOFError, OSError)
+_PART = re.compile(r"events_(\d+)_.*?(\.compact)?")
+_TASK_KINDS = ("SparkListenerTaskStart", "SparkListenerTaskEnd")
 
 
 class EventLogError(DataError, ValueError):
-    """An event log cannot be read; the message names the file and the line."""
+    """An event log cannot be read; the message names the file and, where it can, the line."""
 
 
 def read_event_log(
@@ -90,23 +90,27 @@ def task_table(path: str | Path) -> pd.DataFrame:
     DataFrame
         ``stage_id``, ``stage_attempt``, ``task_id``, ``index``, ``attempt``, ``executor``,
         ``launch`` and ``finish`` [s since the epoch], ``duration`` [s], ``speculative``,
-        ``failed``, ``killed``, ``reason``, then the task's metrics: times in seconds, sizes in
-        bytes, NaN where the log has none. A task that has not ended has ``finish`` NaN.
+        ``failed``, ``killed``, ``reason``, then the names of
+        :data:`~projects.nurd.spark_events.METRICS`: times in seconds, sizes in bytes, NaN where
+        the log has none. A task that has not ended has ``finish`` NaN.
+
+    Raises
+    ------
+    EventLogError
+        As :func:`read_event_log`, and for a task that stands twice or ends before its start.
     """
     import pandas as pd
 
-    running: dict[int, dict[str, Any]] = {}
-    ended: dict[int, dict[str, Any]] = {}
-    for where, event in _located(Path(path), MAX_LINE_BYTES):
-        kind = event.get("Event")
-        if kind not in ("SparkListenerTaskStart", "SparkListenerTaskEnd"):
+    rows: dict[str, dict[int, dict[str, Any]]] = {kind: {} for kind in _TASK_KINDS}
+    for where, event in _located(Path(path)):
+        if event["Event"] not in _TASK_KINDS:
             continue
-        with _naming(where):
-            row = _task_row(event)
-        rows = running if kind == "SparkListenerTaskStart" else ended
-        _refuse_duplicate(row["task_id"] in rows, row["stage_id"], row["task_id"], kind, where)
-        rows[row["task_id"]] = row
-    table = pd.DataFrame(list({**running, **ended}.values()))
+        with _located_errors(where):
+            row, known = task_row(event), rows[event["Event"]]
+            _refuse_second(row["task_id"] in known, job_name(row), row["task_id"], event["Event"])
+            known[row["task_id"]] = row
+    started, ended = (rows[kind] for kind in _TASK_KINDS)
+    table = pd.DataFrame(list({**started, **ended}.values()))
     return table if table.empty else table.sort_values("task_id", ignore_index=True)
 
 
@@ -117,7 +121,7 @@ def task_events(path: str | Path) -> Iterator[dict[str, Any]]:
     ------
     dict
         ``type`` (``task_start``, ``task_progress``, ``task_end``), ``time`` [s since the first
-        task's launch], ``job`` (``"stage-3.0"``: stage 3, attempt 0), ``task`` (Spark's task
+        launch in the log], ``job`` (``"stage-3.0"``: stage 3, attempt 0), ``task`` (Spark's task
         id), ``features`` (empty at the start); ``task_end`` has a ``status`` too: ``success``,
         ``failed`` or ``killed``. In time order.
 
@@ -125,7 +129,7 @@ def task_events(path: str | Path) -> Iterator[dict[str, Any]]:
     -----
     Features are the metrics that a heartbeat can carry, cumulative since the task's start; the
     totals that exist only at the end (run time, CPU time) are left out. A log holds heartbeats
-    only for local mode with ``spark.eventLog.logStageExecutorMetrics``; they bear no time, so
+    only in local mode with ``spark.eventLog.logStageExecutorMetrics``; they bear no time, so
     they get that of the latest event before them. For a live application there is
     :class:`projects.nurd.spark_live.SparkTaskFeed`.
     """
@@ -133,42 +137,161 @@ def task_events(path: str | Path) -> Iterator[dict[str, Any]]:
     started = {e["task"] for e in events if e["type"] == "task_start"}
     finish = {e["task"]: e["time"] for e in events if e["type"] == "task_end"}
     # Spark drops events when its queue is full: a task without a start gets one from its end.
-    ends = [e for e in events if e["type"] == "task_end" and e["task"] not in started]
-    events += [
-        {**e, "type": "task_start", "time": e["launch"], "features": {}, "status": None}
-        for e in ends
-    ]
-    started.update(e["task"] for e in ends)
+    for end in [e for e in events if e["type"] == "task_end" and e["task"] not in started]:
+        started.add(end["task"])
+        start = {"type": "task_start", "time": end["launch"], "job": end["job"]}
+        events.append({**start, "task": end["task"], "features": {}})
     events = [e for e in events if e["task"] in started]
     origin = min((e["time"] for e in events), default=0.0)
-    for event in events:
-        event["time"] = min(event["time"], finish.get(event["task"], event["time"])) - origin
     order = {"task_start": 0, "task_progress": 1, "task_end": 2}
-    for event in sorted(events, key=lambda e: (e["time"], order[e["type"]])):
+    for event in events:
         event.pop("launch", None)
-        if event["type"] != "task_end":
-            event.pop("status", None)
-        yield event
+        event["time"] = min(event["time"], finish.get(event["task"], event["time"])) - origin
+    yield from sorted(events, key=lambda e: (e["time"], order[e["type"]]))
 
 
 def _stream(path: Path) -> list[dict[str, Any]]:
-    """Stream events of a log with times since the epoch, heartbeats at the latest time known."""
+    """Stream events with times since the epoch, heartbeats at the latest time before them."""
     names: dict[int, str] = {}
-    parsed: list[tuple[str, dict[str, Any], float]] = []
+    events: list[dict[str, Any]] = []
+    heartbeats: list[tuple[str, dict[str, Any], float]] = []
     seen: set[tuple[str, int]] = set()
     clock = 0.0
-    for where, event in _located(path, MAX_LINE_BYTES):
-        with _naming(where):
+    for where, event in _located(path):
+        with _located_errors(where):
             clock = max(clock, event_time(event))
-            LEARNED_NAMES(event, names)
-        parsed.append((where, event, clock))
-    events = []
-    for where, event, now in parsed:
-        with _naming(where):
-            for one in to_stream(event, now=now, names=names):
+            learn_names(event, names)
+            if event["Event"] == "SparkListenerExecutorMetricsUpdate":
+                if event.get("Metrics Updated"):
+                    heartbeats.append((where, event, clock))
+                continue
+            for one in stream_events(event, now=clock, names=names):
                 key = (one["type"], one["task"])
-                _refuse_duplicate(key in seen, one["job"], one["task"], one["type"], where)
-                if one["type"] != "task_progress":
-                    seen.add(key)
+                _refuse_second(key in seen, one["job"], one["task"], one["type"])
+                seen.add(key)
                 events.append(one)
+    for where, event, now in heartbeats:  # read last: only the end of a task names its counters
+        with _located_errors(where):
+            events += stream_events(event, now=now, names=names)
     return events
+
+
+def _refuse_second(seen: bool, job: str, task: int, what: str) -> None:
+    if seen:
+        raise ValueError(f"job {job}, task {task}: a second {what} for the same task id")
+
+
+@contextlib.contextmanager
+def _located_errors(where: str) -> Iterator[None]:
+    try:
+        yield
+    except ValueError as error:
+        raise EventLogError(f"{where}: {error}") from error
+
+
+# -- files and lines ----------------------------------------------------------------------
+
+
+def _located(path: Path, limit: int = MAX_LINE_BYTES) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Events with ``file:line``, after the check of the log's version."""
+    parts = _parts(path)
+    first = True
+    for part in parts:
+        for where, line, last in _lines(part, limit, may_be_cut=part == parts[-1]):
+            event = _parse(where, line, tolerate=last)
+            if event is None:
+                break
+            if first:
+                _check_version(where, event)
+                first = False
+            yield where, event
+    if first:
+        raise EventLogError(f"{path}: the log is empty; nothing has been written to it yet")
+
+
+def _parts(path: Path) -> list[Path]:
+    """Files of a log in order: one file, or what a rolling directory holds."""
+    if path.is_file():
+        return [path]
+    if not path.is_dir():
+        raise EventLogError(f"{path}: no such file or directory")
+    found = [(_PART.fullmatch(p.name), p) for p in path.iterdir()]
+    parts = sorted((int(m[1]), m[2] is not None, p) for m, p in found if m)
+    if not parts:
+        raise EventLogError(
+            f"{path}: no file events_<n>_<application> in this directory; "
+            "pass a log file, or the directory eventlog_v2_<application> of a rolling log"
+        )
+    # A compacted file stands for itself and all parts before it.
+    compact = max((i for i, part in enumerate(parts) if part[1]), default=0)
+    return [part[2] for part in parts[compact:]]
+
+
+def _lines(path: Path, limit: int, may_be_cut: bool) -> Iterator[tuple[str, bytes, bool]]:
+    """Lines with ``file:line`` and whether this one may be cut off by the end of the log."""
+    number = 0
+    with path.open("rb") as raw, _decompressed(raw, path) as stream:
+        while True:
+            number += 1
+            where = f"{path.name}:{number}"
+            try:
+                line = stream.readline(limit + 1)
+            except (OSError, EOFError, zlib.error) as error:
+                cut = isinstance(error, EOFError) or "Truncated" in str(error)
+                if cut and may_be_cut and number > 1:
+                    log.warning("%s: the compressed log is cut off here; left out the rest", where)
+                    return
+                raise EventLogError(f"{where}: cannot decompress: {error}") from error
+            if not line:
+                return
+            if len(line) > limit:
+                raise EventLogError(f"{where}: the line is longer than {limit} bytes")
+            yield where, line, may_be_cut and not line.endswith(b"\n")
+
+
+@contextlib.contextmanager
+def _decompressed(raw: IO[bytes], path: Path) -> Iterator[IO[bytes]]:
+    head = raw.read(8)
+    raw.seek(0)
+    codec = next((name for magic, name in _CODECS.items() if head.startswith(magic)), "")
+    if codec == "gzip":
+        with gzip.GzipFile(fileobj=raw) as stream:
+            yield stream
+    elif codec == "zstd":
+        import pyarrow as pa
+
+        with pa.CompressedInputStream(raw, "zstd") as stream:
+            yield io.BufferedReader(stream)
+    elif codec or (head and not head.lstrip().startswith(b"{")):
+        raise EventLogError(
+            f"{path.name}: {codec or 'unknown'} compression cannot be read here; allowed are plain "
+            "text, gzip and zstd (write the log with spark.eventLog.compression.codec=zstd)"
+        )
+    else:
+        yield raw
+
+
+def _parse(where: str, line: bytes, tolerate: bool) -> dict[str, Any] | None:
+    try:
+        event = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        if tolerate:
+            log.warning("%s: the last line is cut off; left out", where)
+            return None
+        raise EventLogError(f"{where}: not a JSON event: {error}") from error
+    if not isinstance(event, dict) or not isinstance(event.get("Event"), str):
+        raise EventLogError(f"{where}: not a Spark event: expected an object with key 'Event'")
+    return event
+
+
+def _check_version(where: str, event: dict[str, Any]) -> None:
+    version = event.get("Spark Version")
+    if event["Event"] != "SparkListenerLogStart" or not isinstance(version, str):
+        raise EventLogError(
+            f"{where}: a Spark event log begins with SparkListenerLogStart and its Spark Version; "
+            f"this one begins with {event['Event'][:80]!r} (supported: Spark 3.x and 4.x)"
+        )
+    if version.split(".")[0] not in SUPPORTED:
+        raise EventLogError(
+            f"{where}: written by Spark {version[:40]!r}; supported are Spark 3.x and 4.x"
+        )

@@ -162,10 +162,16 @@ def run_python(code, *args):
 
 
 LEFT_OPEN = """
-import sys
+import sys, threading, time
 from common.hardware.actuators import RaplPowerCap
-block = RaplPowerCap(sys.argv[1]).set(80)
-print(block.__enter__(), flush=True)
+inside = threading.Event()
+def hold():  # a daemon thread never gets to leave its block
+    with RaplPowerCap(sys.argv[1]).set(80) as watts:
+        print(watts, flush=True)
+        inside.set()
+        time.sleep(60)
+threading.Thread(target=hold, daemon=True).start()
+inside.wait()
 """
 
 KILLED = """

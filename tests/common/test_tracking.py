@@ -6,7 +6,6 @@ import json
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -254,7 +253,9 @@ def test_recorded_machines_are_added_on_request(tmp_path, papers, uri):
     write(tmp_path / "results", observe())
     assert counts(sync(tmp_path / "results", uri, projects_root=papers)) == (1, 0, 0)
     assert counts(sync(tmp_path / "results", uri, True, papers)) == (1, 1, 0)
-    recorded = {run.data.tags["reprise.machine"]: run.data.tags["reprise.recorded"] for run in runs(uri)}
+    recorded = {
+        run.data.tags["reprise.machine"]: run.data.tags["reprise.recorded"] for run in runs(uri)
+    }
     assert recorded == {"m1": "", "gpu1": "bigbox"}
 
 
@@ -339,8 +340,8 @@ def test_a_long_verdict_still_fits_a_tag(tmp_path, papers):
 
     fields = dict.fromkeys(Verdict.__dataclass_fields__, "x")
     long = Verdict(**{**fields, "statement": "s" * 9000, "reason": "r" * 9000})
-    assert len(_verdict_text(long)) <= 8000
-    assert json.loads(_verdict_text(long))["paper"] == "x"
+    assert len(_verdict_text(long, 3)) <= 8000
+    assert json.loads(_verdict_text(long, 3))["paper"] == "x"
 
 
 def test_password_is_not_shown():

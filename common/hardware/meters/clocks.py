@@ -45,4 +45,5 @@ class CpuTime(Meter):
 
     def _end(self, begun: float) -> float:
         own = time.process_time()
-        return own + process_tree.children_cpu_seconds() - begun
+        # the coarse clock of a living child may run ahead of the exact one kept after its death
+        return max(0.0, own + process_tree.children_cpu_seconds() - begun)

@@ -1,0 +1,148 @@
+"""Compare: machines, commits, sizes, targets and methods side by side."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import streamlit as st
+
+from common.plotting import weakest
+from dashboard import charts, comparison, data, words
+from dashboard.session import choose, snapshot, uri
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+NEWEST = ("experiment", "size", "target", "machine")
+
+
+def main() -> None:
+    st.title("Compare", anchor=False)
+    store = snapshot()
+    titles = dict(zip(store.papers["paper"], store.papers["title"], strict=True))
+    with st.sidebar:
+        slug = choose("Paper", list(titles), "paper", shown_as=lambda s: f"{s}: {titles.get(s)}")
+    st.caption(f"{slug}: {titles[slug]}")
+    runs = store.runs[(store.runs["paper"] == slug) & (store.runs["status"] == "done")]
+    if not len(runs):
+        st.info("This paper has no finished run to compare; Runs tells what happened.")
+    else:
+        _numbers(runs)
+    _verdicts(store.verdicts[store.verdicts["paper"] == slug])
+
+
+# -- numbers -------------------------------------------------------------------------------
+
+
+def _numbers(runs: pd.DataFrame) -> None:
+    with st.sidebar:
+        experiment = choose("Experiment", sorted(runs["experiment"].unique()), "experiment")
+    runs = runs[runs["experiment"] == experiment]
+    every = st.sidebar.toggle("Older runs too", help="One run per machine, size and target else.")
+    runs = runs if every else data.latest(runs, NEWEST)
+    runs = runs.assign(
+        stamp=[words.commit(run.commit, run.dirty) for run in runs.itertuples()],
+        digest=runs["digest"].str[:6],
+    )
+    runs = runs.assign(series=comparison.series_names(runs))
+    rows = _observations(runs)
+    if not len(rows):
+        st.info("The store holds no observations of this experiment.")
+        return
+    with st.sidebar:
+        metric = choose("Metric", sorted(rows["metric"].unique()), "metric")
+    rows = _narrowed(rows[rows["metric"] == metric])
+    if not len(rows):
+        st.info("Nothing is left of this selection; choose more series or data sets.")
+        return
+    _show(rows, metric)
+
+
+def _observations(runs: pd.DataFrame) -> pd.DataFrame:
+    import pandas as pd
+
+    frames = [data.observations(uri(), run).assign(series=run.series) for run in runs.itertuples()]
+    frames = [frame for frame in frames if len(frame)]
+    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
+
+
+def _narrowed(rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows of the series, data sets and parameters that the reader asks for."""
+    series, datasets = list(rows["series"].unique()), sorted(rows["dataset"].unique())
+    if len(series) > 1:
+        chosen = st.multiselect("Machines, sizes, targets, commits", series, default=series)
+        rows = rows[rows["series"].isin(chosen)]
+    if len(datasets) > 1:
+        chosen = st.multiselect("Data sets", datasets, default=datasets)
+        rows = rows[rows["dataset"].isin(chosen)]
+    parameters = comparison.parameter_columns(rows)
+    split = st.multiselect("Split by", parameters) if parameters else []
+    return rows.assign(method=comparison.method_names(rows, split))
+
+
+def _show(rows: pd.DataFrame, metric: str) -> None:
+    units = rows["unit"].unique()
+    unit = str(units[0]) if len(units) == 1 else ""
+    st.html(words.row(words.label_chips(*weakest(rows))))
+    table = comparison.means(rows)
+    axis = words.with_unit(metric, f"({unit})" if unit else "")
+    st.plotly_chart(charts.interval_chart(table, axis), config=charts.CONFIG, key="means")
+    _table(table, metric, "mean")
+    st.subheader("Ratio to a baseline", anchor=False)
+    pairs = {f"{row.method} @ {row.series}": (row.method, row.series) for row in table.itertuples()}
+    name = choose("Baseline", list(pairs), "baseline")
+    ratios = comparison.ratios(rows, pairs[name])
+    ratios = ratios.set_index(["method", "series"]).loc[list(pairs.values())].reset_index()
+    chart = charts.interval_chart(ratios, f"{metric}: ratio to the baseline", reference=1.0)
+    st.plotly_chart(chart, config=charts.CONFIG, key="ratios")
+    _table(ratios, metric, "ratio")
+
+
+def _table(table: pd.DataFrame, metric: str, what: str) -> None:
+    st.dataframe(
+        {
+            "method": table["method"],
+            "series": table["series"],
+            f"{what} of {metric}": [words.number(value) for value in table["value"]],
+            "95 % interval": [words.interval(row.low, row.high) for row in table.itertuples()],
+            "n": table["n"],
+        },
+        hide_index=True,
+    )
+
+
+# -- verdicts ------------------------------------------------------------------------------
+
+
+def _verdicts(verdicts: pd.DataFrame) -> None:
+    """One row per claim: the paper's number, then each machine, size and target."""
+    if not len(verdicts):
+        return
+    st.subheader("Claims side by side", anchor=False)
+    newest = data.current(verdicts)
+    newest = newest.assign(
+        place=newest["machine_label"] + " · " + newest["size"] + " · " + newest["target"],
+        text=[_cell(row) for row in newest.itertuples()],
+    )
+    table = newest.pivot(index="claim", columns="place", values="text").fillna("")
+    claims = newest.drop_duplicates("claim").set_index("claim")
+    paper = [
+        words.paper_value(claims.at[claim, "paper_value"], claims.at[claim, "paper_unit"])
+        for claim in table.index
+    ]
+    table.insert(0, "in the paper", paper)
+    table.index = [claims.at[claim, "title"] for claim in table.index]
+    st.dataframe(table)
+
+
+def _cell(claim: object) -> str:
+    parts = [words.verdict_text(claim.verdict)]
+    if not words.missing(claim.estimate):
+        parts.append(words.with_unit(words.number(claim.estimate), claim.unit))
+        parts.append(words.interval(claim.low, claim.high))
+        parts.append(f"({claim.data}, {claim.measurement})")
+    return " ".join(parts)
+
+
+if __name__ == "__main__":
+    main()

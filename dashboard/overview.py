@@ -1,0 +1,196 @@
+"""Overview: which papers stood, in ten seconds."""
+
+from __future__ import annotations
+
+import html
+from typing import TYPE_CHECKING
+
+import streamlit as st
+
+from common.claims import VERDICTS_BEST_FIRST
+from common.papers import SIZES, TARGETS
+from common.plotting import VERDICT_COLOURS, VERDICT_SYMBOLS, WARNING
+from common.results import DATA_LABELS
+from dashboard import data, words
+from dashboard.session import choose, snapshot
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+ANY = "any"
+
+
+def main() -> None:
+    st.title("Which claims stood?")
+    store = snapshot()
+    verdicts, where = _filtered(store)
+    st.caption(where)
+    if not len(verdicts):
+        st.info("No claim has been judged for this selection; choose another in the sidebar.")
+        _failures(store.runs)
+        return
+    st.html(_headline(verdicts))
+    _failures(store.runs)
+    st.html(_matrix(verdicts, store.papers))
+    st.subheader("All claims")
+    _table(verdicts)
+
+
+def _filtered(store: data.Snapshot) -> tuple[pd.DataFrame, str]:
+    """Verdicts of the chosen size, target, machine and data label, and the choice in words."""
+    verdicts = store.verdicts
+    sizes = [size for size in SIZES if (store.runs["size"] == size).any()]
+    with st.sidebar:
+        size = choose("Size", sizes, "size", default="quick")
+        here = store.runs[store.runs["size"] == size]
+        targets = [target for target in TARGETS if (here["target"] == target).any()]
+        target = choose("Target", targets, "target", default="cpu")
+        here = here[here["target"] == target]
+        names = dict(zip(here["machine"], here["machine_label"], strict=True))
+        machine = choose(
+            "Machine",
+            [ANY, *names],
+            "machine",
+            shown_as=lambda name: names.get(name, "newest of any machine"),
+        )
+        label = choose("Data", [ANY, *DATA_LABELS], "data", shown_as=lambda name: f"{name} data")
+    verdicts = verdicts[(verdicts["size"] == size) & (verdicts["target"] == target)]
+    if machine != ANY:
+        verdicts = verdicts[verdicts["machine"] == machine]
+    if label != ANY:
+        verdicts = verdicts[verdicts["data"] == label]
+    verdicts = data.current(verdicts, across_machines=machine == ANY)
+    name = names.get(machine, "newest run of any machine")
+    return verdicts, f"{size} size on {target} · {name} · {label} data"
+
+
+def _headline(verdicts: pd.DataFrame) -> str:
+    counts = verdicts["verdict"].value_counts()
+    papers = verdicts["paper"].nunique()
+    stood = int(counts.get("reproduced", 0))
+    text = (
+        f"{stood} of {len(verdicts)} claims reproduced in {papers} "
+        f"{'paper' if papers == 1 else 'papers'}"
+    )
+    chips = [
+        words.verdict_chip(verdict, int(counts[verdict]))
+        for verdict in VERDICTS_BEST_FIRST
+        if verdict in counts
+    ]
+    return (
+        f'<p style="font-size:1.5rem;font-weight:700;margin:0 0 0.5rem">{text}</p>'
+        f"{words.row(*chips)}"
+    )
+
+
+def _failures(runs: pd.DataFrame) -> None:
+    newest = data.latest(runs, ("paper", "experiment", "size", "target", "machine"))
+    failed = newest[newest["status"] == "failed"]
+    if len(failed):
+        names = ", ".join(f"{run.paper} {run.experiment}" for run in failed.itertuples())
+        st.error(f"{len(failed)} of {len(newest)} newest runs failed: {words.plain(names)}.")
+        st.page_link("runs.py", label="Show the failed runs", query_params={"status": "failed"})
+
+
+def _matrix(verdicts: pd.DataFrame, papers: pd.DataFrame) -> str:
+    """One row per paper, one tile per claim, best verdict first."""
+    titles = dict(zip(papers["paper"], papers["title"], strict=True))
+    rows = [
+        _matrix_row(slug, titles.get(slug, ""), claims)
+        for slug, claims in verdicts.groupby("paper")
+    ]
+    legend = (
+        f'<span style="border:2px dashed {WARNING};padding:0 0.3rem">dashed</span>'
+        " synthetic data, or not measured. A tile leads to its claim."
+    )
+    return (
+        f'<div style="display:flex;flex-direction:column;gap:0.8rem;margin-top:0.6rem">'
+        f"{''.join(rows)}</div>"
+        f'<p style="font-size:0.85rem;opacity:0.8;margin:1rem 0 0">{legend}</p>'
+    )
+
+
+def _matrix_row(slug: str, title: str, claims: pd.DataFrame) -> str:
+    ranked = claims.sort_values("verdict", key=lambda column: column.map(_rank), kind="stable")
+    first = ranked.iloc[0]
+    address = words.link("paper", paper=slug, size=first["size"], target=first["target"])
+    tiles = "".join(_tile(claim, address) for claim in ranked.to_dict("records"))
+    counts = ranked["verdict"].value_counts(sort=False)
+    summary = ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
+    return (
+        '<div style="display:flex;flex-wrap:wrap;gap:0.3rem 1rem;align-items:center">'
+        '<div style="flex:1 1 16rem;min-width:0;max-width:26rem">'
+        f'<a href="{html.escape(address)}" target="_self" style="color:inherit">'
+        f"<b>{html.escape(slug)}</b></a> "
+        f'<span style="opacity:0.75">{html.escape(title)}</span></div>'
+        f'<div style="display:flex;flex-wrap:wrap;gap:0.5rem">{tiles}</div>'
+        f'<div style="font-size:0.85rem;opacity:0.8">{html.escape(summary)}</div></div>'
+    )
+
+
+def _tile(claim: dict, address: str) -> str:
+    verdict = claim["verdict"]
+    estimate = words.with_unit(words.number(claim["estimate"]), claim["unit"])
+    parts = (claim["title"], verdict, estimate, f"{claim['data']} {claim['measurement']}".strip())
+    hint = html.escape(": ".join(part for part in parts if part), quote=True)
+    weak = claim["data"] == "synthetic" or claim["measurement"] not in ("", "measured")
+    outline = f"2px dashed {WARNING}" if weak else "none"
+    return (
+        f'<a href="{html.escape(address)}#{html.escape(claim["claim"])}" target="_self" '
+        f'title="{hint}" aria-label="{hint}" style="width:1.8rem;height:1.8rem;display:flex;'
+        f"align-items:center;justify-content:center;border-radius:0.35rem;outline:{outline};"
+        f"outline-offset:2px;background:{VERDICT_COLOURS.get(verdict, '#9A9A9A')};"
+        f'color:#111111;font-weight:700;text-decoration:none">'
+        f"{VERDICT_SYMBOLS.get(verdict, '?')}</a>"
+    )
+
+
+def _rank(verdict: str) -> int:
+    known = verdict in VERDICTS_BEST_FIRST
+    return VERDICTS_BEST_FIRST.index(verdict) if known else len(VERDICTS_BEST_FIRST)
+
+
+def _table(verdicts: pd.DataFrame) -> None:
+    import pandas as pd
+
+    ranked = verdicts.sort_values(["paper", "place", "claim"])
+    table = pd.DataFrame(
+        {
+            "verdict": ranked["verdict"].map(words.verdict_text),
+            "paper": ranked["paper"],
+            "claim": ranked["title"],
+            "here": [
+                words.with_unit(words.number(row.estimate), row.unit) for row in ranked.itertuples()
+            ],
+            "95 % interval": [
+                "" if words.missing(row.estimate) else words.interval(row.low, row.high)
+                for row in ranked.itertuples()
+            ],
+            "in the paper": [
+                words.paper_value(row.paper_value, row.paper_unit) for row in ranked.itertuples()
+            ],
+            "n": ranked["n"].astype("Int64"),
+            "data": ranked["data"],
+            "measurement": ranked["measurement"],
+            "reason": ranked["reason"],
+            "page": [
+                words.link("paper", paper=row.paper, size=row.size, target=row.target)
+                for row in ranked.itertuples()
+            ],
+        }
+    )
+    shades = {words.verdict_text(name): colour for name, colour in VERDICT_COLOURS.items()}
+    styled = table.style.map(
+        lambda text: f"background-color: {shades.get(text, '#9A9A9A')}; color: #111111",
+        subset=["verdict"],
+    )
+    st.dataframe(
+        styled,
+        hide_index=True,
+        width="stretch",
+        column_config={"page": st.column_config.LinkColumn("page", display_text="open")},
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,226 @@
+"""One paper: its claims against what was measured here, and what stands behind each number."""
+
+from __future__ import annotations
+
+import html
+from typing import TYPE_CHECKING, Any
+
+import streamlit as st
+
+from common.claims import VERDICTS_BEST_FIRST
+from common.papers import SIZES, TARGETS
+from dashboard import charts, data, words
+from dashboard.session import choose, snapshot, uri
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+ANY = "any"
+
+
+def main() -> None:
+    store = snapshot()
+    slug, size, target, runs, verdicts = _selection(store)
+    newest = runs.iloc[0]
+    declared = data.declaration(uri(), newest)
+    card = data.card(uri(), newest)
+    _identity(store.papers[store.papers["paper"] == slug].iloc[0])
+    st.caption(f"{size} size on {target} · {_machines(runs)}")
+    _scoreboard(runs, verdicts)
+    _claims(verdicts)
+    _figures(runs, declared)
+    _card(card)
+    _provenance(runs)
+
+
+def _selection(
+    store: data.Snapshot,
+) -> tuple[str, str, str, pd.DataFrame, pd.DataFrame]:
+    """Paper, size and target of the address, with their newest runs and verdicts."""
+    runs, verdicts = store.runs, store.verdicts
+    titles = dict(zip(store.papers["paper"], store.papers["title"], strict=True))
+    with st.sidebar:
+        slug = choose("Paper", list(titles), "paper", shown_as=lambda s: f"{s}: {titles.get(s)}")
+        runs = runs[runs["paper"] == slug]
+        sizes = [size for size in SIZES if (runs["size"] == size).any()]
+        size = choose("Size", sizes, "size", default="quick")
+        runs = runs[runs["size"] == size]
+        targets = [target for target in TARGETS if (runs["target"] == target).any()]
+        target = choose("Target", targets, "target", default="cpu")
+        runs = runs[runs["target"] == target]
+        names = dict(zip(runs["machine"], runs["machine_label"], strict=True))
+        machine = choose(
+            "Machine",
+            [ANY, *names],
+            "machine",
+            shown_as=lambda name: names.get(name, "newest of any machine"),
+        )
+    if machine != ANY:
+        runs = runs[runs["machine"] == machine]
+        verdicts = verdicts[verdicts["machine"] == machine]
+    verdicts = verdicts[
+        (verdicts["paper"] == slug) & (verdicts["size"] == size) & (verdicts["target"] == target)
+    ]
+    verdicts = data.current(verdicts, across_machines=machine == ANY)
+    return slug, size, target, data.latest(runs, ("experiment",)), verdicts
+
+
+def _identity(paper: pd.Series) -> None:
+    st.title(words.plain(paper["title"]), anchor=False)
+    where = ", ".join(part for part in (paper["venue"], paper["year"]) if part)
+    address = paper["url"]
+    link = ""
+    if address.startswith(("https://", "http://")):
+        link = f' · <a href="{html.escape(address, quote=True)}" target="_blank">paper</a>'
+    st.html(f"<p>{html.escape(paper['authors'])}<br>{html.escape(where)}{link}</p>")
+    if paper["summary"]:
+        st.markdown(words.plain(paper["summary"]))
+
+
+def _machines(runs: pd.DataFrame) -> str:
+    return " and ".join(dict.fromkeys(runs["machine_label"]))
+
+
+def _scoreboard(runs: pd.DataFrame, verdicts: pd.DataFrame) -> None:
+    counts = verdicts["verdict"].value_counts()
+    st.html(
+        words.row(
+            *(
+                words.verdict_chip(verdict, int(counts[verdict]))
+                for verdict in VERDICTS_BEST_FIRST
+                if verdict in counts
+            )
+        )
+    )
+    for run in runs.itertuples():
+        if run.status == "failed":
+            st.error(f"**{words.plain(run.experiment)} failed**: {words.plain(run.reason)}")
+        elif run.status == "skipped":
+            st.warning(f"**{words.plain(run.experiment)} skipped**: {words.plain(run.reason)}")
+        if run.stand_ins:
+            names = words.plain(run.stand_ins)
+            st.warning(f"{words.plain(run.experiment)} ran on stand-in data for {names}.")
+        if run.skipped:
+            st.info(f"{words.plain(run.experiment)} left out: {words.plain(run.skipped)}")
+
+
+# -- claims --------------------------------------------------------------------------------
+
+
+def _claims(verdicts: pd.DataFrame) -> None:
+    st.header("Claims", anchor=False)
+    if not len(verdicts):
+        st.info("No claim has been judged on this selection: run `reprise verdicts`, then track.")
+    st.caption(
+        "Shaded: what counts as reproduced. Dot: measured here, with its 95 % interval. "
+        "Diamond: the paper's own number."
+    )
+    for claim in verdicts.sort_values(["place", "claim"]).to_dict("records"):
+        with st.container(border=True):
+            _claim(claim)
+
+
+def _claim(claim: dict[str, Any]) -> None:
+    st.subheader(words.plain(claim["title"]), anchor=claim["claim"])
+    st.html(
+        words.row(
+            words.verdict_chip(claim["verdict"]),
+            words.label_chips(claim["data"], claim["measurement"]),
+        )
+    )
+    st.markdown(f"{words.plain(claim['statement'])} *({words.plain(claim['source'])})*")
+    chart = charts.claim_chart(claim)
+    if chart is not None:
+        st.plotly_chart(chart, config=charts.CONFIG, key=f"claim-{claim['claim']}")
+    here = "no estimate"
+    if not words.missing(claim["estimate"]):
+        here = words.with_unit(words.number(claim["estimate"]), claim["unit"])
+        here += f" {words.interval(claim['low'], claim['high'])}, n = {claim['n']:.0f}"
+    facts = {
+        "here": here,
+        "paper": words.paper_value(claim["paper_value"], claim["paper_unit"]),
+        "accepted": words.accepted(claim["accept_low"], claim["accept_high"]),
+        "why": claim["reason"],
+    }
+    text = " · ".join(f"<b>{name}:</b> {html.escape(fact)}" for name, fact in facts.items() if fact)
+    place = f"{claim['kind']} from {claim['experiment']} on {claim['machine_label']}"
+    stamp = words.commit(claim["commit"], claim["dirty"])
+    st.html(
+        f'<p style="margin:0">{text}</p><p style="margin:0;font-size:0.85rem;opacity:0.75">'
+        f"{html.escape(place)}, {html.escape(stamp)}</p>"
+    )
+
+
+# -- figures, card, provenance -------------------------------------------------------------
+
+
+def _figures(runs: pd.DataFrame, declared: dict[str, Any]) -> None:
+    images: dict[str, bytes] = {}
+    for run in runs[::-1].itertuples():  # the newest run's image of a name is the one that stays
+        images.update(data.figures(uri(), run))
+    if not images:
+        return
+    st.header("Figures", anchor=False)
+    captions = declared.get("figures") or {}
+    columns = st.columns(2)
+    for place, (name, image) in enumerate(sorted(images.items())):
+        told = captions.get(name) or {}
+        with columns[place % len(columns)]:
+            st.image(image, width="stretch")
+            title, caption = told.get("title", name), told.get("caption", "")
+            st.caption(f"**{words.plain(str(title))}** {words.plain(str(caption))}")
+
+
+def _card(card: str) -> None:
+    if not card:
+        return
+    for title, word in (("Deviations", "deviation"), ("Data and licences", "licence")):
+        section = data.card_section(card, word)
+        if section:
+            st.header(title, anchor=False)
+            st.markdown(section)
+    with st.expander("The whole paper card"):
+        st.markdown(card)
+
+
+def _provenance(runs: pd.DataFrame) -> None:
+    st.header("Provenance", anchor=False)
+    for run in runs.itertuples():
+        record = data.record(uri(), run)
+        title = f"{run.experiment}: {run.status}, {run.started.replace('T', ' ')[:16]}"
+        with st.expander(words.plain(title)):
+            _facts(run)
+            datasets = record.get("datasets") or {}
+            if datasets:
+                st.dataframe(
+                    [{"dataset": name, **_flat(facts)} for name, facts in datasets.items()],
+                    hide_index=True,
+                )
+            st.html(
+                f'<a href="{html.escape(words.link("runs", run=run.run_id))}" target="_self">'
+                "configuration, versions and measurements of this run</a>"
+            )
+
+
+def _facts(run: Any) -> None:
+    facts = {
+        "machine": run.machine_label,
+        "commit": words.commit(run.commit, run.dirty),
+        "took": f"{words.duration(run.seconds)}, CPU time {words.duration(run.cpu_seconds)}",
+        "peak memory": f"{words.number(run.peak_memory_mb)} MB",
+        "energy": run.energy or "no meter",
+        "data": run.data or "none",
+        "measurement": run.measurement or "none",
+    }
+    text = "<br>".join(f"<b>{name}:</b> {html.escape(fact)}" for name, fact in facts.items())
+    st.html(f"<p>{text}</p>")
+
+
+def _flat(facts: Any) -> dict[str, str]:
+    if not isinstance(facts, dict):
+        return {"facts": str(facts)}
+    return {name: fact if isinstance(fact, str) else str(fact) for name, fact in facts.items()}
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,80 @@
+"""What every page needs from Streamlit: the store read once, its absence explained, choices."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+
+import streamlit as st
+
+from common.errors import RepriseError
+from common.tracking.connection import shown, tracking_uri
+from dashboard import data
+
+log = logging.getLogger(__name__)
+# A server cannot say that it changed; a local file is read again as soon as it does.
+_TTL_SECONDS = 20
+
+
+@st.cache_data(ttl=_TTL_SECONDS, show_spinner="Reading the tracking store…", max_entries=4)
+def _load(uri: str, state: str) -> data.Snapshot:
+    return data.load(uri)
+
+
+def uri() -> str:
+    """URI of the store that this browser shows."""
+    return tracking_uri()
+
+
+def snapshot() -> data.Snapshot:
+    """Return the store's content, or explain what is missing and end the page."""
+    try:
+        found = _load(uri(), data.state(uri()))
+    except RepriseError as error:
+        log.warning("%s", error)
+        st.error(str(error), icon=":material/cloud_off:")
+        st.caption("This page looks again when you reload it.")
+        st.stop()
+    if not len(found.runs):
+        _explain_empty()
+        st.stop()
+    return found
+
+
+def _explain_empty() -> None:
+    st.info("No results yet: the tracking store is empty.", icon=":material/science:")
+    st.markdown("Run all papers at the default size, track them, and come back:")
+    st.code("make reproduce", language="bash")
+    st.markdown("Or one paper alone, and what is already on disk:")
+    st.code("snakemake nurd\nreprise track", language="bash")
+    st.caption(
+        f"store: {shown(uri())}. Set MLFLOW_TRACKING_URI to look at another one, "
+        "such as a colleague's server."
+    )
+
+
+def choose(
+    label: str,
+    options: Sequence[str],
+    name: str,
+    *,
+    default: str | None = None,
+    shown_as: Callable[[str], str] = str,
+) -> str:
+    """Select one option; the choice lives in the address, so that it can be shared.
+
+    An address that names something unknown falls back to the default and says so.
+    """
+    options = list(options)
+    wanted = st.query_params.get(name)
+    if st.session_state.get(name) not in options:
+        remembered = st.session_state.get(f"last_{name}")
+        choices = (wanted, remembered, default, options[0])
+        st.session_state[name] = next(choice for choice in choices if choice in options)
+        if wanted and wanted not in options:
+            listed = ", ".join(options[:12])
+            st.warning(f"{label} {wanted!r} is not in this store. There is: {listed}.")
+    chosen = st.selectbox(label, options, key=name, format_func=shown_as)
+    st.session_state[f"last_{name}"] = chosen
+    st.query_params[name] = chosen
+    return chosen

@@ -1,0 +1,200 @@
+"""The experiments of the paper, one plain function each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from common.errors import MissingExtra
+from projects.nurd.data import load_jobs, tail
+from projects.nurd.evaluation import Outcome, metrics, run_method, tail_recall
+from projects.nurd.job import Job
+from projects.nurd.protocol import Protocol, completion_times, replay, split
+
+if TYPE_CHECKING:
+    from common.run import Run
+
+PROGRESS = np.linspace(0.1, 1.0, 10)
+
+
+def jobs(run: Run) -> None:
+    """Describe the jobs: latencies, tails, centroid ratios, and the bias that NURD corrects."""
+    from projects.nurd.boosting import BoostedTrees
+
+    loaded = {job.name: job for job in load_jobs(run, **run.params["jobs"])}
+    for name in run.cells(loaded):
+        job = loaded[name]
+        labels = {"variant": "job", **_labels(job)}
+        for task, latency in zip(job.tasks, job.latency, strict=True):
+            run.observe({"latency": latency}, unit="s", task=str(task), **labels)
+        tau = job.threshold()
+        run.observe({"threshold": tau, "longest": job.latency.max()}, unit="s", **labels)
+        run.observe({"tasks": job.n, "threshold_over_longest": tau / job.latency.max()}, **labels)
+        for protocol in _protocols(run):
+            where = {**labels, **_protocol_labels(protocol)}
+            run.observe({"centroid_ratio": _centroid_ratio(job, protocol)}, **where)
+            ratio = _prediction_ratio(job, protocol, BoostedTrees)
+            run.observe({"straggler_prediction_ratio": ratio}, **{**where, "variant": "gbtr"})
+
+
+def prediction(run: Run) -> None:
+    """Replay every method over every job: how well it predicts, and what acting on it saves."""
+    from projects.nurd.baselines import METHODS
+
+    loaded = {job.name: job for job in load_jobs(run, **run.params["jobs"])}
+    protocols = {_key(protocol): protocol for protocol in _protocols(run)}
+    cells = [
+        (name, key, method)
+        for name, job in loaded.items()
+        for key, protocol in protocols.items()
+        for method in ("none", "oracle", *run.params["methods"])
+        # Without a time series the three protocols are one.
+        if not (job.static and protocol.name != "leak_free")
+    ]
+    for name, key, method in run.cells(cells):
+        job, protocol = loaded[name], protocols[key]
+        labels = {**_labels(job), **_protocol_labels(protocol), "variant": method}
+        if method in ("none", "oracle"):
+            outcome, role = _control(job, protocol, method), "control"
+        else:
+            spec = METHODS[method]
+            role = spec.role
+            if job.n > spec.max_tasks:
+                run.skip(method, f"{job.name}: {job.n} tasks, the method is capped at that")
+                continue
+            try:
+                predictor = spec.make(job, seed=0)
+                with run.measure("replay", role=role, **labels):
+                    outcome = run_method(job, predictor, protocol)
+            except MissingExtra as error:
+                run.skip(method, str(error))
+                continue
+            _observe_rates(run, job, outcome, {**labels, "role": role})
+            degenerate = getattr(predictor, "degenerate", 0)
+            run.observe({"degenerate_checkpoints": degenerate}, role=role, **labels)
+        _observe_completion(run, job, protocol, outcome, {**labels, "role": role})
+
+
+def sensitivity(run: Run) -> None:
+    """Vary alpha and eps on every job."""
+    from projects.nurd.methods import NURD
+
+    loaded = {job.name: job for job in load_jobs(run, **run.params["jobs"])}
+    protocols = {_key(protocol): protocol for protocol in _protocols(run)}
+    for name, key in run.cells([(name, key) for name in loaded for key in protocols]):
+        job, protocol = loaded[name], protocols[key]
+        for alpha in run.params["alpha"]:
+            for eps in run.params["eps"]:
+                outcome = run_method(job, NURD(alpha=alpha, eps=eps), protocol)
+                rates = metrics(outcome)
+                run.observe(
+                    {metric: rates[metric] for metric in ("f1", "tpr", "fpr")},
+                    variant="nurd",
+                    alpha=alpha,
+                    eps=eps,
+                    **_labels(job),
+                    **_protocol_labels(protocol),
+                )
+
+
+def decision(run: Run) -> None:
+    """Time one checkpoint decision against the number of tasks, beside scikit-learn's trees."""
+    from projects.nurd.bench import checkpoint_problem, decide, regressors
+
+    run.synthetic("generated-checkpoint", "one checkpoint of projects.nurd.generator's tasks")
+    for n, name in run.cells([(n, name) for n in run.params["tasks"] for name in regressors()]):
+        problem = checkpoint_problem(n)
+        make = regressors()[name]
+        decide(problem, make())
+        for seed in run.seeds:
+            labels = {"dataset": "generated-checkpoint", "item": f"n={n}", "seed": seed}
+            with run.measure("decide", variant=name, tasks=n, **labels):
+                decide(problem, make())
+
+
+# -- parts ---------------------------------------------------------------------------------
+
+
+def _protocols(run: Run) -> Iterator[Protocol]:
+    return (Protocol(**options) for options in run.params["protocols"])
+
+
+def _key(protocol: Protocol) -> str:
+    return f"{protocol.name}{'+clean' if protocol.clean else ''}/{protocol.every}"
+
+
+def _labels(job: Job) -> dict[str, Any]:
+    return {
+        "dataset": job.dataset,
+        "item": job.name,
+        "series": not job.static,
+        "tail": tail(job),
+    }
+
+
+def _protocol_labels(protocol: Protocol) -> dict[str, Any]:
+    return {"protocol": protocol.name, "clean": protocol.clean}
+
+
+def _control(job: Job, protocol: Protocol, name: str) -> Outcome:
+    """Flag nothing, or flag every straggler at the first checkpoint."""
+    first = next(iter(replay(job, protocol)))
+    parts, slow = split(job, protocol), job.stragglers(protocol.quantile)
+    flag_time = np.full(job.n, np.inf)
+    if name == "oracle":
+        flag_time[slow & parts.test] = float(first.moment.min())
+    score = np.where(np.isfinite(flag_time), 2.0, 0.0)
+    return Outcome(flag_time, score, parts.test, slow, parts.dropped, 1)
+
+
+def _observe_rates(run: Run, job: Job, outcome: Outcome, labels: dict[str, Any]) -> None:
+    run.observe({**metrics(outcome), **tail_recall(job, outcome)}, **labels)
+    run.observe({"dropped_tasks": outcome.dropped, "checkpoints": outcome.checkpoints}, **labels)
+    slow = outcome.test & outcome.straggler
+    caught = slow & outcome.flagged
+    tau = job.threshold()
+    lead = np.median(tau - outcome.flag_time[caught]) if caught.any() else np.nan
+    run.observe({"median_lead": lead}, unit="s", **labels)
+    for progress in PROGRESS:
+        share = (outcome.flag_time[slow] <= progress * tau).mean() if slow.any() else np.nan
+        run.observe({"tpr_until": share}, progress=round(float(progress), 1), **labels)
+
+
+def _observe_completion(
+    run: Run, job: Job, protocol: Protocol, outcome: Outcome, labels: dict[str, Any]
+) -> None:
+    """Simulate what relaunching the flagged tasks does to the job's completion time."""
+    from projects.nurd.job_completion import reduction, simulate
+
+    finish = completion_times(job, protocol)
+    pool = job.latency[~job.stragglers(protocol.quantile)]
+    for share in run.params["machines"]:
+        spare = None if share is None else round(share * job.n)
+        done = simulate(finish, outcome.flag_time, pool, machines=spare, seed=0)
+        saved = {"jct_reduction": reduction(finish.max(), done.completion)}
+        where = {"machines": -1.0 if share is None else share, **labels}
+        run.observe(saved, unit="%", measurement="simulated", **where)
+        wasted = {"wasted_copy_time": done.wasted / finish.sum()}
+        run.observe(wasted, measurement="simulated", **where)
+
+
+def _centroid_ratio(job: Job, protocol: Protocol) -> float:
+    from projects.nurd.weighting import centroid_ratio
+
+    first = next(iter(replay(job, protocol)))
+    return centroid_ratio(first.X_finished, first.X_running)
+
+
+def _prediction_ratio(job: Job, protocol: Protocol, regressor: Any) -> float:
+    """Median over checkpoints of h(x) / y for the running stragglers; below 1 is the bias."""
+    ratios = []
+    for checkpoint in replay(job, protocol):
+        slow = job.latency[checkpoint.running] >= checkpoint.threshold
+        if len(checkpoint.finished) < 2 or not slow.any():
+            continue
+        model = regressor().fit(checkpoint.X_finished, checkpoint.y_finished)
+        true = job.latency[checkpoint.running][slow]
+        ratios.append(np.median(model.predict(checkpoint.X_running[slow]) / true))
+    return float(np.median(ratios)) if ratios else float("nan")
