@@ -179,10 +179,9 @@ class Plan:
         """Paths of the observations of some experiments."""
         return [f"{self.folder}/{name}/{OBSERVATIONS}" for name in experiments]
 
-    @property
-    def data_inputs(self) -> list[str]:
-        """The listing of the data, for a paper that reads any."""
-        return [f"{self.folder}/data.txt"] if self.datasets else []
+    def data_inputs(self, experiment: str) -> list[str]:
+        """The listing of the paper's data, for an experiment that reads any."""
+        return [f"{self.folder}/data.txt"] if self.declared(experiment).datasets else []
 
     @property
     def results(self) -> list[str]:

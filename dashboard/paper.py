@@ -71,7 +71,7 @@ def _identity(paper: pd.Series) -> None:
     address = paper["url"]
     link = ""
     if address.startswith(("https://", "http://")):
-        link = f' · <a href="{html.escape(address, quote=True)}" target="_blank">paper</a>'
+        link = f' · <a href="{html.escape(address, quote=True)}" target="_blank" style="color:inherit">paper</a>'
     st.html(f"<p>{html.escape(paper['authors'])}<br>{html.escape(where)}{link}</p>")
     if paper["summary"]:
         st.markdown(words.plain(paper["summary"]))
@@ -197,7 +197,7 @@ def _provenance(runs: pd.DataFrame) -> None:
                     hide_index=True,
                 )
             st.html(
-                f'<a href="{html.escape(words.link("runs", run=run.run_id))}" target="_self">'
+                f'<a href="{html.escape(words.link("runs", run=run.run_id))}" target="_self" style="color:inherit">'
                 "configuration, versions and measurements of this run</a>"
             )
 

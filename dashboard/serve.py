@@ -64,7 +64,7 @@ def command(port: int, headless: bool) -> list[str]:
         "client.toolbarMode": "minimal",
         # named for both, because one colour for all would force the light theme on everybody
         "theme.light.primaryColor": PALETTE[0],
-        "theme.dark.primaryColor": PALETTE[5],
+        "theme.dark.primaryColor": PALETTE[0],
     }
     flags = [f"--{name}={value}" for name, value in options.items()]
     return [sys.executable, "-m", "streamlit", "run", str(HERE / "app.py"), *flags]

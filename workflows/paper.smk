@@ -34,7 +34,7 @@ rule data:
 # run.json is no output: when a run fails Snakemake removes the outputs, but the record says why.
 rule run:
     input:
-        plan.data_inputs,
+        lambda wildcards: plan.data_inputs(wildcards.experiment),
     output:
         f"{plan.folder}/{{experiment}}/observations.parquet",
     log:

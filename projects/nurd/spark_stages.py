@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
 KEYS = 2000
+ROWS = 25_000  # per task, on average
 _SPIN = """
 import os, sys, time
 parent, stop = os.getppid(), time.monotonic() + float(sys.argv[1])
@@ -52,7 +53,7 @@ class Stage:
 
 def skewed_group_by(spark: SparkSession, folder: Path, tasks: int, seed: int) -> None:
     """Aggregate by a key of Zipf's law with exponent 1: one in eight rows has the first key."""
-    rows = spark.range(0, 7000 * tasks, 1, 8).selectExpr(
+    rows = spark.range(0, ROWS * tasks, 1, 8).selectExpr(
         f"cast(pow({KEYS}, rand({seed})) as int) as key", "repeat(cast(id as string), 3) as text"
     )
     hashed = rows.repartition(tasks, "key").selectExpr("key", _hashes(20))
@@ -61,7 +62,7 @@ def skewed_group_by(spark: SparkSession, folder: Path, tasks: int, seed: int) ->
 
 def hot_sort(spark: SparkSession, folder: Path, tasks: int, seed: int) -> None:
     """Sort by a key that one row in twelve shares; the range partition of that key is hot."""
-    rows = spark.range(0, 7000 * tasks, 1, 8).selectExpr(
+    rows = spark.range(0, ROWS * tasks, 1, 8).selectExpr(
         f"if(rand({seed}) < 1 / 12, 0.5, rand({seed + 1})) as key",
         "repeat(cast(id as string), 3) as text",
     )
@@ -81,7 +82,7 @@ def scan(spark: SparkSession, folder: Path, tasks: int, seed: int) -> None:
 def write_files(folder: Path, tasks: int, seed: int) -> None:
     """Files for :func:`scan`: log-normal sizes, and a twelfth of them with costlier rows."""
     random = np.random.default_rng(seed)
-    sizes = (6000 * random.lognormal(0.0, 0.35, tasks)).astype(int)
+    sizes = (ROWS * random.lognormal(0.0, 0.35, tasks)).astype(int)
     rounds = 20 * random.lognormal(0.0, 0.2, tasks)
     rounds *= np.where(random.random(tasks) < 1 / 12, random.uniform(2.0, 6.0, tasks), 1.0)
     folder.mkdir(parents=True)

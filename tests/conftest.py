@@ -1,0 +1,76 @@
+"""What every test gets: a cache of its own, no network, and skips that say their reason."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+
+def _mirror() -> str:
+    folders = [Path(item) for item in os.environ.get("REPRISE_DATA", "").split(os.pathsep) if item]
+    if any(folder.is_dir() for folder in folders):
+        return ""
+    return "no mirror of the real data: set REPRISE_DATA"
+
+
+def _package(name: str, extra: str) -> str:
+    found = importlib.util.find_spec(name) is not None
+    return "" if found else f"{name} is not installed (extra '{extra}')"
+
+
+def _spark() -> str:
+    java = "" if shutil.which("java") else "Java is not installed (envs/apt.txt)"
+    return _package("pyspark", "spark") or java
+
+
+def _browser() -> str:
+    names = ("chromium", "chromium-browser", "google-chrome")
+    there = any(shutil.which(name) for name in names)
+    chromium = "" if there else "Chromium is not installed (envs/apt.txt)"
+    return _package("playwright", "dev") or chromium
+
+
+def _gpu() -> str:
+    return "" if Path("/dev/nvidiactl").exists() else "no NVIDIA GPU here"
+
+
+# For each marker the reason why its tests cannot run here, or "".
+OBSTACLES: dict[str, Callable[[], str]] = {
+    "browser": _browser,
+    "data": _mirror,
+    "gpu": _gpu,
+    "spark": _spark,
+    "workflow": lambda: _package("snakemake", "workflow"),
+}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    reasons = {marker: obstacle() for marker, obstacle in OBSTACLES.items()}
+    for item in items:
+        for marker, reason in reasons.items():
+            if reason and item.get_closest_marker(marker):
+                item.add_marker(pytest.mark.skip(reason=reason))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _isolated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("REPRISE_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("REPRISE_OFFLINE", "1")
+        patch.setenv("MPLBACKEND", "Agg")
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        yield
+
+
+@pytest.fixture(autouse=True)
+def _mirror_for_data_tests_alone(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Any other test gives the same answer on a machine with and without a mirror."""
+    if not request.node.get_closest_marker("data"):
+        monkeypatch.delenv("REPRISE_DATA", raising=False)

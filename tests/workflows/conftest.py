@@ -1,0 +1,174 @@
+"""A house of two toy papers: the real rules, the real command line, experiments of a second."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+PAPER = """\
+slug: {slug}
+title: The {slug} paper
+authors: [Someone]
+venue: none
+year: 2020
+url: http://localhost
+group: Toys
+summary: A toy.
+experiments:
+  one:
+    title: Quick
+    params: {{n: 2, delay: 0.0}}
+    sizes: {{smoke: }}
+  two:
+    title: Slow on demand
+    timed: true
+    params: {{n: 2, delay: 0.0}}
+    sizes: {{smoke: }}
+figures:
+  line:
+    title: A line
+    caption: What the line shows.
+    experiments: [one]
+"""
+CLAIMS = """\
+claims:
+  - id: mean-is-small
+    title: The mean is small
+    source: section 1
+    statement: It is small.
+    kind: bound
+    experiment: one
+    metric: x
+    paper: {value: 0.5}
+    accept: {high: 1}
+"""
+EXPERIMENTS = '''\
+"""Toy experiments."""
+
+import time
+
+
+def one(run):
+    run.synthetic("made", "numbers")
+    for i in run.cells(range(run.params["n"])):
+        time.sleep(run.params["delay"])
+        run.observe({"x": i / 10}, variant="a", dataset="made", item=str(i))
+
+
+def two(run):
+    one(run)
+'''
+FIGURES = '''\
+"""Toy figures."""
+
+
+def line(rows):
+    from matplotlib.figure import Figure
+
+    figure = Figure()
+    figure.add_subplot().plot(rows["value"].to_numpy())
+    return figure
+'''
+
+
+@dataclass
+class House:
+    """A copy of the shared rooms with papers of its own."""
+
+    root: Path
+    environment: dict[str, str] = field(default_factory=lambda: dict(os.environ))
+
+    def add(self, slug: str) -> None:
+        folder = self.root / "projects" / slug
+        folder.mkdir()
+        (folder / "__init__.py").write_text('"""A toy paper."""\n')
+        (folder / "README.md").write_text("A toy paper.\n")
+        (folder / "paper.yaml").write_text(PAPER.format(slug=slug))
+        (folder / "claims.yaml").write_text(CLAIMS)
+        (folder / "experiments.py").write_text(EXPERIMENTS)
+        (folder / "figures.py").write_text(FIGURES)
+
+    def file(self, name: str) -> Path:
+        return self.root / name
+
+    def change(self, name: str, old: str, new: str) -> None:
+        text = self.file(name).read_text()
+        assert old in text
+        self.file(name).write_text(text.replace(old, new))
+
+    def command(self, *options: str, size: str = "smoke") -> list[str]:
+        configuration = ["--configfile", f"workflows/config/{size}.yaml"]
+        profile = ["--profile", "workflows/profiles/default", "--cores", "2"]
+        return [sys.executable, "-m", "snakemake", *profile, *options, *configuration]
+
+    def snakemake(self, *options: str, size: str = "smoke") -> subprocess.CompletedProcess[str]:
+        return self.run(*self.command(*options, size=size))
+
+    def run(self, *command: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            command,
+            cwd=self.root,
+            env=self.environment,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+        )
+
+    def planned(self, *options: str) -> set[str]:
+        """Jobs that Snakemake would run now, such as ``alpha: one``."""
+        done = self.snakemake("--dry-run", *options)
+        assert done.returncode == 0, done.stdout
+        lines = (line for line in done.stdout.splitlines() if line.startswith("Job "))
+        return {line.partition(": ")[2] for line in lines}
+
+
+def build(root: Path, *slugs: str) -> House:
+    for room in ("common", "workflows", "envs", "dashboard"):
+        shutil.copytree(
+            ROOT / room, root / room, ignore=shutil.ignore_patterns("__pycache__", "*.partial")
+        )
+    for name in ("Snakefile", "Makefile", "pyproject.toml"):
+        shutil.copy(ROOT / name, root / name)
+    (root / "projects").mkdir()
+    shutil.copy(ROOT / "projects" / "__init__.py", root / "projects")
+    house = House(root)
+    for slug in slugs:
+        house.add(slug)
+    return house
+
+
+@pytest.fixture
+def empty_house(tmp_path: Path) -> House:
+    """Two toy papers, nothing run yet."""
+    return build(tmp_path, "alpha", "beta")
+
+
+@pytest.fixture(scope="session")
+def done_house(tmp_path_factory: pytest.TempPathFactory) -> House:
+    """Two toy papers whose pipelines have run; not to be changed."""
+    house = build(tmp_path_factory.mktemp("house"), "alpha", "beta")
+    done = house.snakemake("alpha", "beta")
+    assert done.returncode == 0, done.stdout
+    return house
+
+
+@pytest.fixture
+def house(done_house: House, tmp_path: Path) -> House:
+    """A copy of the finished house that a test may change."""
+    shutil.copytree(done_house.root, tmp_path / "house", symlinks=True)
+    return House(tmp_path / "house")
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The repository."""
+    return ROOT

@@ -1,0 +1,117 @@
+"""The configuration: what is refused, and with which words."""
+
+import pytest
+import yaml
+
+from common.errors import ConfigError
+from common.papers import Paper
+from common.workflow import TIMING_SHARES, Plan, WorkflowConfig, load_config, missing_packages
+
+SIZES = ("smoke", "quick", "full")
+
+
+def paper(**experiment):
+    declared = {"title": "t", "params": {"n": 1, "name": "x"}, "sizes": {"smoke": None}}
+    return Paper(
+        slug="toy",
+        title="Toy",
+        authors=(),
+        venue="none",
+        year=2020,
+        url="",
+        group="",
+        summary="",
+        experiments={"one": declared | experiment, "other": declared},
+    )
+
+
+@pytest.fixture
+def toy(monkeypatch, tmp_path):
+    import common.papers
+    import common.workflow
+
+    declared = paper(timed=True, environment="vllm")
+    (tmp_path / "toy").mkdir()
+    (tmp_path / "toy" / "paper.yaml").touch()
+    for module in (common.papers, common.workflow):
+        monkeypatch.setattr(module, "projects_root", lambda: tmp_path)
+    monkeypatch.setattr(common.workflow, "load_paper", lambda slug: declared)
+    return declared
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_shipped_configs_are_valid(root, size):
+    content = yaml.safe_load((root / f"workflows/config/{size}.yaml").read_text())
+    config = load_config(content, size)
+    assert config.size == size
+    assert set(content) == set(WorkflowConfig.model_fields)  # every key is shown to the reader
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"size": "quick", "papres": "all"}, "here: unknown key 'papres'; did you mean 'papers'?"),
+        ({"size": "quik"}, "here: size: Input should be 'smoke', 'quick' or 'full' (got 'quik')"),
+        ({"size": "quick", "target": "tpu"}, "here: target: Input should be 'cpu', 'gpu' or"),
+        ({"size": "quick", "data": "fake"}, "here: data: Input should be 'auto', 'real' or"),
+        ({"size": "quick", "papers": "tyo"}, "unknown paper 'tyo'; did you mean 'toy'?"),
+        ({"size": "quick", "papers": []}, "here: papers:"),
+        ({}, "here: missing key 'size'"),
+        ({"size": "smoke", "params": {"toy.ane": {}}}, "toy.ane: toy has no experiment 'ane'; did"),
+        ({"size": "smoke", "params": {"toy.one": {"m": 1}}}, "toy.one: unknown parameter 'm'; all"),
+    ],
+)
+def test_bad_config_is_named(toy, content, message):
+    with pytest.raises(ConfigError) as caught:
+        load_config(content, "here")
+    assert message in str(caught.value)
+
+
+def test_papers_by_name_or_all(toy):
+    assert load_config({"size": "smoke", "papers": "all"}, "").papers == ("toy",)
+    assert load_config({"size": "smoke", "papers": "toy, toy"}, "").papers == ("toy",)
+
+
+def test_overrides_from_the_command_line_get_their_types(toy):
+    # `snakemake --config` hands nested values on as text.
+    config = load_config({"size": "smoke", "params": {"toy.one": {"n": "3", "name": "7"}}}, "")
+    assert config.params == {"toy.one": {"n": 3, "name": "7"}}
+    assert Plan.of(config, "toy").overrides("one") == """--set=n=3 '--set=name="7"'"""
+
+
+def test_environment_picks_the_interpreter(toy):
+    plan = Plan.of(load_config({"size": "smoke", "python": {"vllm": "/a b/python"}}, ""), "toy")
+    assert plan.python("one") == "'/a b/python'"
+    assert plan.python("other") == "python"
+    assert Plan.of(load_config({"size": "smoke"}, ""), "toy").python("one") == "python"
+
+
+def test_nothing_runs_beside_a_timed_experiment(toy, root):
+    plan = Plan.of(load_config({"size": "smoke"}, ""), "toy")
+    assert plan.timing("one") == TIMING_SHARES
+    assert plan.timing("other") == 1
+    profile = (root / "workflows/profiles/default/config.yaml").read_text()
+    assert f"timing: {TIMING_SHARES}\n" in profile
+
+
+def test_a_paper_without_experiments_here_has_nothing_to_run(toy):
+    plan = Plan.of(load_config({"size": "smoke", "target": "gpu"}, ""), "toy")
+    assert plan.experiments == []
+    assert plan.results == ["results/smoke/gpu/toy/verdicts.json"]
+
+
+def test_password_of_the_store_is_in_no_option(toy, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://user:secret@host")
+    config = load_config({"size": "smoke"}, "")
+    assert "secret" not in config.track_options + config.store_digest
+    digest = config.store_digest
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://elsewhere")
+    assert config.store_digest != digest
+
+
+def test_missing_packages_of_an_extra(tmp_path):
+    path = tmp_path / "pyproject.toml"
+    path.write_text(
+        '[project.optional-dependencies]\na = ["PyYAML>=6", "no_such.Thing[x]>=1; extra"]\n'
+    )
+    assert missing_packages(["a", "unknown"], path) == ("no-such.thing",)

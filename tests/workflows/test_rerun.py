@@ -1,0 +1,79 @@
+"""What makes a finished job run again, and what does not."""
+
+import pytest
+
+pytestmark = [pytest.mark.workflow, pytest.mark.slow]
+
+BOTH_RUN = {"alpha: one", "alpha: two", "beta: one", "beta: two"}
+
+
+def jobs(*slugs, runs=("one", "two")):
+    return {f"{s}: {job}" for s in slugs for job in (*runs, "verdicts", "figures")}
+
+
+def test_first_run_does_everything_and_second_nothing(done_house):
+    assert done_house.planned("alpha", "beta") == set()
+    folder = done_house.file("results/smoke/cpu/alpha")
+    for name in (
+        "one/observations.parquet",
+        "one/run.json",
+        "two/run.json",
+        "verdicts.json",
+        "scorecard.txt",
+        "figures/line.png",
+        "logs/run-one.log",
+        "benchmarks/run-one.tsv",
+    ):
+        assert (folder / name).is_file(), name
+
+
+def test_code_of_a_paper_runs_that_paper_alone(house):
+    house.change("projects/alpha/experiments.py", "i / 10", "i / 20")
+    assert house.planned("alpha", "beta") == jobs("alpha")
+
+
+def test_shared_code_runs_every_paper(house):
+    house.change("common/stats.py", "RESAMPLES = 10_000", "RESAMPLES = 9_000")
+    assert house.planned("alpha", "beta") == jobs("alpha", "beta")
+
+
+def test_readme_and_a_new_checkout_run_nothing(house):
+    for path in house.file("projects").rglob("*"):
+        path.touch()
+    house.file("projects/alpha/README.md").write_text("Another card.\n")
+    assert house.planned("alpha", "beta") == set()
+
+
+def test_claims_are_judged_again_without_a_run(house):
+    house.change("projects/alpha/claims.yaml", "high: 1", "high: 2")
+    assert house.planned("alpha", "beta") == {"alpha: verdicts"}
+
+
+def test_captions_are_drawn_again_without_a_run(house):
+    house.change("projects/alpha/paper.yaml", "What the line shows.", "More.")
+    assert house.planned("alpha", "beta") == {"alpha: figures"}
+
+
+def test_parameters_run_their_experiment(house):
+    house.change(
+        "projects/alpha/paper.yaml",
+        "title: Quick\n    params: {n: 2",
+        "title: Fast\n    params: {n: 3",
+    )
+    assert house.planned("alpha", "beta") == jobs("alpha", runs=["one"])
+
+
+def test_config_overrides_run_their_experiment(house):
+    planned = house.planned("alpha", "beta", "--config", "params={alpha.two: {n: 3}}")
+    assert planned == {"alpha: two", "alpha: verdicts"}
+
+
+def test_another_data_mode_runs_everything(house):
+    assert house.planned("alpha", "--config", "data=synthetic") == jobs("alpha")
+
+
+def test_another_size_has_its_own_folder(house):
+    assert house.planned("--config", "results=elsewhere") == {
+        *jobs("alpha", "beta"),
+        "results into the tracking store",
+    }
