@@ -92,7 +92,7 @@ test: setup ## run the tests (PYTEST= takes options of pytest)
 
 lint: setup ## check style, workflow and import rules
 	ruff check .
-	ruff format --check .
+	ruff format --check --config "extend-exclude=['*.md']" .
 	snakefmt --check Snakefile workflows
 	snakemake --lint
 	lint-imports

@@ -166,6 +166,9 @@ def verdicts(
     results: Results = Path("results"),
     as_json: AsJson = False,
     quiet: Annotated[bool, typer.Option(help="Judge and write, print one line.")] = False,
+    write_docs: Annotated[
+        bool, typer.Option(help="Write the scorecard into README.md and the paper cards.")
+    ] = False,
 ) -> None:
     """Judge the claims on a results tree, write verdicts.json, print the scorecard."""
     from dataclasses import asdict
@@ -174,6 +177,8 @@ def verdicts(
     from common.claims import judge_paper
 
     judged = [v for p in papers or slugs() for v in judge_paper(results, size, target, p)]
+    if write_docs:
+        scorecard.write_docs(judged)
     if as_json:
         _emit([asdict(verdict) for verdict in judged])
     elif not quiet:

@@ -36,7 +36,7 @@ VERDICT_COLOURS = {
     "consistent": "#56B4E9",
     "weaker": "#E69F00",
     "not reproduced": "#D55E00",
-    "untested": "#9A9A9A",
+    "untested": "#C4C4C4",
     "error": "#CC79A7",
 }
 VERDICT_SYMBOLS = {

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from common.claims import VERDICTS_BEST_FIRST, Verdict
+from common.papers import projects_root
 from common.plotting import VERDICT_SYMBOLS
+from common.results import write_bytes
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -104,6 +107,18 @@ def summary(verdicts: Sequence[Verdict]) -> str:
 def reasons(verdicts: Sequence[Verdict]) -> list[str]:
     """Lines that explain every verdict which has something to explain."""
     return [f"{v.paper} {v.claim}: {v.verdict}: {v.reason}" for v in verdicts if v.reason]
+
+
+def write_docs(verdicts: Sequence[Verdict]) -> list[Path]:
+    """Write the scorecard into the README and each paper's part of it into the paper's card."""
+    cards = {projects_root().parent / "README.md": ("scorecard", list(verdicts))}
+    for slug in dict.fromkeys(verdict.paper for verdict in verdicts):
+        own = [verdict for verdict in verdicts if verdict.paper == slug]
+        cards[projects_root() / slug / "README.md"] = ("verdicts", own)
+    for path, (block, judged) in cards.items():
+        text = write_block(path.read_text(encoding="utf-8"), block, as_markdown(judged))
+        write_bytes(path, text.encode())
+    return list(cards)
 
 
 def write_block(text: str, name: str, content: str) -> str:

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 UNIT = ["dataset", "item"]
-_DISTINGUISHING = ("machine_label", "size", "target", "stamp", "digest", "started")
 _ALWAYS = ("machine_label", "size", "target")
+_ON_DEMAND = ("stamp", "digest", "started", "run_id")
 
 
 def series_names(runs: pd.DataFrame) -> list[str]:
@@ -24,16 +24,16 @@ def series_names(runs: pd.DataFrame) -> list[str]:
     Parameters
     ----------
     runs : DataFrame
-        Columns ``machine_label, size, target, stamp, digest, started``, one row per run.
+        Columns ``machine_label, size, target, stamp, digest, started, run_id``, one row a run.
     """
+    if len(runs) == 1:
+        return list(runs["machine_label"])
     chosen = [column for column in _ALWAYS if runs[column].nunique() > 1]
-    for column in _DISTINGUISHING[len(_ALWAYS) :]:
-        if not runs.duplicated(chosen).any() and (chosen or len(runs) == 1):
+    for column in _ON_DEMAND:
+        if chosen and not runs.duplicated(chosen).any():
             break
         if runs[column].nunique() > 1:
             chosen.append(column)
-    if not chosen:
-        return list(runs["machine_label"])
     return [" · ".join(map(str, values)) for values in runs[chosen].itertuples(index=False)]
 
 

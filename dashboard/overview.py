@@ -9,7 +9,7 @@ import streamlit as st
 
 from common.claims import VERDICTS_BEST_FIRST
 from common.papers import SIZES, TARGETS
-from common.plotting import VERDICT_COLOURS, VERDICT_SYMBOLS, WARNING
+from common.plotting import VERDICT_SYMBOLS, WARNING
 from common.results import DATA_LABELS
 from dashboard import data, words
 from dashboard.session import choose, snapshot
@@ -120,8 +120,7 @@ def _matrix_row(slug: str, title: str, claims: pd.DataFrame) -> str:
     return (
         '<div style="display:flex;flex-wrap:wrap;gap:0.3rem 1rem;align-items:center">'
         '<div style="flex:1 1 16rem;min-width:0;max-width:26rem">'
-        f'<a href="{html.escape(address)}" target="_self" style="color:inherit">'
-        f"<b>{html.escape(slug)}</b></a> "
+        f"<b>{words.anchor(address, slug)}</b> "
         f'<span style="opacity:0.75">{html.escape(title)}</span></div>'
         f'<div style="display:flex;flex-wrap:wrap;gap:0.5rem">{tiles}</div>'
         f'<div style="font-size:0.85rem;opacity:0.8">{html.escape(summary)}</div></div>'
@@ -139,7 +138,7 @@ def _tile(claim: dict, address: str) -> str:
         f'<a href="{html.escape(address)}#{html.escape(claim["claim"])}" target="_self" '
         f'title="{hint}" aria-label="{hint}" style="width:1.8rem;height:1.8rem;display:flex;'
         f"align-items:center;justify-content:center;border-radius:0.35rem;outline:{outline};"
-        f"outline-offset:2px;background:{VERDICT_COLOURS.get(verdict, '#9A9A9A')};"
+        f"outline-offset:2px;background:{words.verdict_colour(verdict)};"
         f'color:#111111;font-weight:700;text-decoration:none">'
         f"{VERDICT_SYMBOLS.get(verdict, '?')}</a>"
     )
@@ -179,9 +178,10 @@ def _table(verdicts: pd.DataFrame) -> None:
             ],
         }
     )
-    shades = {words.verdict_text(name): colour for name, colour in VERDICT_COLOURS.items()}
     styled = table.style.map(
-        lambda text: f"background-color: {shades.get(text, '#9A9A9A')}; color: #111111",
+        lambda text: (
+            f"background-color: {words.verdict_colour(text.partition(' ')[2])}; color: #111111"
+        ),
         subset=["verdict"],
     )
     st.dataframe(

@@ -71,7 +71,7 @@ def _identity(paper: pd.Series) -> None:
     address = paper["url"]
     link = ""
     if address.startswith(("https://", "http://")):
-        link = f' · <a href="{html.escape(address, quote=True)}" target="_blank" style="color:inherit">paper</a>'
+        link = " · " + words.anchor(address, "paper", new_tab=True)
     st.html(f"<p>{html.escape(paper['authors'])}<br>{html.escape(where)}{link}</p>")
     if paper["summary"]:
         st.markdown(words.plain(paper["summary"]))
@@ -196,10 +196,8 @@ def _provenance(runs: pd.DataFrame) -> None:
                     [{"dataset": name, **_flat(facts)} for name, facts in datasets.items()],
                     hide_index=True,
                 )
-            st.html(
-                f'<a href="{html.escape(words.link("runs", run=run.run_id))}" target="_self" style="color:inherit">'
-                "configuration, versions and measurements of this run</a>"
-            )
+            address = words.link("runs", run=run.run_id)
+            st.html(words.anchor(address, "configuration, versions and measurements of this run"))
 
 
 def _facts(run: Any) -> None:

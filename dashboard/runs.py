@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 MARKS = {"done": "✓ done", "skipped": "– skipped", "failed": "✗ failed"}
-SHADES = {"✓ done": "#009E73", "– skipped": "#9A9A9A", "✗ failed": "#D55E00"}
+# The colours that say the same of a claim.
+SHADES = {"✓ done": "reproduced", "– skipped": "untested", "✗ failed": "not reproduced"}
 
 
 def main() -> None:
@@ -91,8 +92,11 @@ def _styled(runs: pd.DataFrame) -> Any:
             "started": runs["started"].map(_moment),
         }
     )
+    table.index = range(len(table))
     return table.style.map(
-        lambda text: f"background-color: {SHADES.get(text, '#9A9A9A')}; color: #111111",
+        lambda text: (
+            f"background-color: {words.verdict_colour(SHADES.get(text, ''))}; color: #111111"
+        ),
         subset=["status"],
     )
 

@@ -94,6 +94,11 @@ def link(page: str, **query: str) -> str:
     return f"{page}?{urlencode(chosen)}" if chosen else page
 
 
+def verdict_colour(verdict: str) -> str:
+    """Colour of a verdict; one of another version gets that of ``untested``."""
+    return VERDICT_COLOURS.get(verdict, VERDICT_COLOURS["untested"])
+
+
 def verdict_text(verdict: str) -> str:
     """Symbol and word."""
     return f"{VERDICT_SYMBOLS.get(verdict, '?')} {verdict}"
@@ -124,7 +129,7 @@ def chip(text: str, colour: str, *, on: str = "#111111") -> str:
 def verdict_chip(verdict: str, count: int | None = None) -> str:
     """Verdict as a chip, with a count where several are summed up."""
     text = verdict_text(verdict) if count is None else f"{count} {verdict_text(verdict)}"
-    return chip(text, VERDICT_COLOURS.get(verdict, "#9A9A9A"))
+    return chip(text, verdict_colour(verdict))
 
 
 def label_chips(data: str, measurement: str) -> str:
@@ -138,6 +143,13 @@ def label_chips(data: str, measurement: str) -> str:
             text = f"{kind}: {label}" if kind else label
             chips.append(chip(text, WARNING) if loud else chip(text, NOTICE, on="#FFFFFF"))
     return " ".join(chips)
+
+
+def anchor(address: str, text: str, *, new_tab: bool = False) -> str:
+    """Link in the colour of the text around it, legible on light and dark."""
+    target = '_blank" rel="noopener' if new_tab else "_self"
+    place = html.escape(address, quote=True)
+    return f'<a href="{place}" target="{target}" style="color:inherit">{html.escape(text)}</a>'
 
 
 def row(*parts: str) -> str:

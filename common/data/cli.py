@@ -85,18 +85,27 @@ def show(
 def fetch(
     names: Names = None,
     every: Annotated[bool, typer.Option("--all", help="Every registered dataset.")] = False,
+    mode: Annotated[
+        str,
+        typer.Option(help="real: what cannot be had fails; auto: it is only said; synthetic: none"),
+    ] = "real",
 ) -> None:
     """Bring datasets onto this machine and check them.
 
     A dataset that a mirror or the cache already holds is checked, not downloaded again. An
-    interrupted download goes on where it stopped. Ends with status 1 if a dataset could not be had.
+    interrupted download goes on where it stopped. Ends with status 1 if a dataset is corrupted or,
+    unless --mode says otherwise, could not be had.
     """
-    from common.data.fetch import resolve
+    from common.data import DataUnavailable, resolve
 
     failed = False
     for name in _chosen(names, every):
         try:
-            found = resolve(name, mode="real")
+            found = resolve(name, mode=mode)
+        except DataUnavailable as error:
+            failed |= mode == "real"
+            typer.echo(str(error) if mode == "real" else f"{name}: {error.reason}", err=True)
+            continue
         except DataError as error:
             failed = True
             typer.echo(str(error), err=True)

@@ -79,13 +79,17 @@ class Bundle:
         return digest([self.tags, self.params, self.metrics, files])
 
 
-def bundle(folder: Folder, *, root: Path | None = None, recorded: str = "") -> Bundle:
+def bundle(
+    folder: Folder, verdicts: list[Verdict], *, root: Path | None = None, recorded: str = ""
+) -> Bundle:
     """Collect one results folder, with the verdicts and figures that rest on it.
 
     Parameters
     ----------
     folder : Folder
         The experiment's folder.
+    verdicts : list of Verdict
+        Verdicts of the whole paper at this size and target.
     root : Path, optional
         Folder of the papers' packages.
     recorded : str
@@ -98,7 +102,6 @@ def bundle(folder: Folder, *, root: Path | None = None, recorded: str = "") -> B
     """
     record = folder.record()
     rows = _observations(folder)
-    verdicts = _verdicts(folder, root)
     own = [verdict for verdict in verdicts if _belongs(verdict, folder)]
     paper = _paper(folder.paper, root)
     tags = {
@@ -223,7 +226,7 @@ def _name(name: str, used: set[str]) -> str:
 # -- verdicts ------------------------------------------------------------------------------
 
 
-def _verdicts(folder: Folder, root: Path | None) -> list[Verdict]:
+def paper_verdicts(folder: Folder, root: Path | None) -> list[Verdict]:
     """Verdicts of the paper's folder; judged anew, in memory, where nobody has written them."""
     path = paper_folder(folder.root, folder.size, folder.target, folder.paper) / VERDICTS
     if path.exists():

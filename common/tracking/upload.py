@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from common.errors import ConfigError, DataError
 from common.papers import projects_root as default_projects_root
 from common.results import find
-from common.tracking.bundle import Bundle, bundle, experiment_tags
+from common.tracking.bundle import Bundle, bundle, experiment_tags, paper_verdicts
 from common.tracking.connection import (
     artifact_location,
     connect,
@@ -28,6 +28,8 @@ from common.tracking.layout import EXPERIMENT_PREFIX, TAG
 if TYPE_CHECKING:
     from mlflow.entities import Run as TrackedRun
     from mlflow.tracking import MlflowClient
+
+    from common.claims import Verdict
 
 log = logging.getLogger(__name__)
 CONTENT = f"{TAG}content"
@@ -111,12 +113,16 @@ def _collect(
     results: Path, recorded: bool, projects_root: Path | None
 ) -> tuple[list[Bundle], list[str]]:
     bundles: dict[str, Bundle] = {}
+    judged: dict[Path, list[Verdict]] = {}
     unreadable = []
     # Results of this checkout come last: they replace the recording of the same run.
     for tree, machine in [*(_recordings(projects_root) if recorded else ()), (results, "")]:
         for folder in find(tree):
             try:
-                item = bundle(folder, root=projects_root, recorded=machine)
+                place = folder.path.parent
+                if place not in judged:
+                    judged[place] = paper_verdicts(folder, projects_root)
+                item = bundle(folder, judged[place], root=projects_root, recorded=machine)
             except (ConfigError, DataError) as error:
                 log.error("left out of tracking: %s", error)
                 unreadable.append(str(error))

@@ -153,13 +153,12 @@ def _quantile_trees(checkpoint: Checkpoint) -> np.ndarray:
         alpha=0.9,
         num_leaves=8,
         max_depth=3,
-        min_child_samples=5,
+        # The default of 20 makes every tree of the first checkpoints a constant.
+        min_child_samples=max(1, min(5, len(seen.finished) // 4)),
         n_jobs=1,
         random_state=42,
         verbose=-1,
     )
-    # Few finished tasks take shallower trees, not a constant.
-    model.set_params(min_child_samples=max(1, min(5, len(seen.finished) // 4)))
     return model.fit(seen.X_finished, seen.y_finished).predict(seen.X_running) / seen.threshold
 
 
@@ -236,7 +235,7 @@ METHODS: dict[str, MethodSpec] = {
     "xgbod": MethodSpec("XGBOD", "detector", detectors.make_xgbod, extra="nurd"),
     "pu-en": MethodSpec("PU-EN", "pu", _make_pu_en, extra="nurd"),
     "pu-bg": MethodSpec("PU-BG", "pu", _make_pu_bg, extra="nurd"),
-    "tobit": MethodSpec("Tobit", "survival", lambda job, seed: Guarded(_tobit)),
+    "tobit": MethodSpec("Tobit", "survival", _make_rule(_tobit, "scipy")),
     "grabit": _regression("Grabit", "survival", _grabit, "xgboost"),
     "coxph": _regression("CoxPH", "survival", _cox, "sksurv"),
     "wrangler": MethodSpec("Wrangler", "privileged", _make_wrangler, None, True, "nurd"),

@@ -15,6 +15,7 @@ from projects.nurd.protocol import Protocol, completion_times, replay, split
 
 if TYPE_CHECKING:
     from common.run import Run
+    from projects.nurd.baselines import MethodSpec
 
 PROGRESS = np.linspace(0.1, 1.0, 10)
 
@@ -41,7 +42,8 @@ def jobs(run: Run) -> None:
 
 def prediction(run: Run) -> None:
     """Replay every method over every job: how well it predicts, and what acting on it saves."""
-    from projects.nurd.baselines import METHODS
+    from projects.nurd.baselines import held_out
+    from projects.nurd.baselines import method as spec_of
 
     loaded = {job.name: job for job in load_jobs(run, **run.params["jobs"])}
     protocols = {_key(protocol): protocol for protocol in _protocols(run)}
@@ -59,15 +61,15 @@ def prediction(run: Run) -> None:
         if method in ("none", "oracle"):
             outcome, role = _control(job, protocol, method), "control"
         else:
-            spec = METHODS[method]
-            role = spec.role
-            if job.n > spec.max_tasks:
-                run.skip(method, f"{job.name}: {job.n} tasks, the method is capped at that")
+            spec = spec_of(method)
+            role = _role(method, spec)
+            if spec.max_tasks is not None and job.n > spec.max_tasks:
+                run.skip(method, f"jobs of more than {spec.max_tasks} tasks ({job.name})")
                 continue
             try:
-                predictor = spec.make(job, seed=0)
+                predictor = spec.make(job, 0)
                 with run.measure("replay", role=role, **labels):
-                    outcome = run_method(job, predictor, protocol)
+                    outcome = held_out(run_method(job, predictor, protocol), predictor)
             except MissingExtra as error:
                 run.skip(method, str(error))
                 continue
@@ -123,6 +125,13 @@ def _protocols(run: Run) -> Iterator[Protocol]:
 
 def _key(protocol: Protocol) -> str:
     return f"{protocol.name}{'+clean' if protocol.clean else ''}/{protocol.every}"
+
+
+def _role(name: str, spec: MethodSpec) -> str:
+    """Part that a method plays in the claims: only rivals count as baselines."""
+    if spec.family == "nurd":
+        return "method" if name == "nurd" else "ablation"
+    return "privileged" if spec.privileged else "rival"
 
 
 def _labels(job: Job) -> dict[str, Any]:

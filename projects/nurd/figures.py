@@ -169,9 +169,9 @@ def _grid(rows: pd.DataFrame, title: str, draw: object, legend: bool = False) ->
                 ax.set_axis_off()
                 continue
             draw(ax, part)
-            jobs = part["item"].nunique()
+            jobs, label = part["item"].nunique(), part["data"].iloc[0]
             where = protocol if part["series"].iloc[0] else "no time series"
-            ax.set_title(f"{NAMES[dataset]} ({jobs} jobs)\n{where}", fontsize=9)
+            ax.set_title(f"{NAMES[dataset]} ({label}), {jobs} jobs\n{where}", fontsize=9)
             handles |= dict(zip(*reversed(ax.get_legend_handles_labels()), strict=True))
     if legend:
         fig.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=6)

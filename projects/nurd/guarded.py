@@ -22,6 +22,8 @@ CANNOT_FIT = (ValueError, ArithmeticError, LookupError)
 CHATTER: tuple[tuple[type[Warning], str], ...] = (
     (FutureWarning, r"The `probability` parameter was deprecated"),  # SVC, as the authors use it
     (UserWarning, r"n_neighbors \(\d+\) is greater than"),  # LOF on few finished tasks
+    (UserWarning, r"n_neighbors is set to the number of training points minus 1"),  # ABOD, COF
+    (RuntimeWarning, r"Degrees of freedom <= 0 for slice"),  # ABOD, ends as a NaN score
     (UserWarning, r"The number of histogram bins is greater than"),  # LSCP of two detectors
     (UserWarning, r"y should not be presented in unsupervised learning"),  # inside XGBOD
     (UserWarning, r"(?s).*Parameters: \{ \"silent\" \} are not used"),  # inside XGBOD

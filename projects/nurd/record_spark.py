@@ -12,6 +12,7 @@ import platform
 import tempfile
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -22,7 +23,7 @@ from common.hardware.machine import fingerprint
 from projects.nurd.spark_live import SparkTaskFeed
 from projects.nurd.spark_log import read_event_log
 from projects.nurd.spark_stages import STAGES, BusyProcesses, session, skewed_group_by
-from projects.nurd.spark_usage import FEATURES, ThreadMeter, UsageRecorder, usage_table
+from projects.nurd.spark_usage import FEATURES, usage_table
 from projects.nurd.usage_csv import write_bytes, write_usage_records
 
 if TYPE_CHECKING:
@@ -160,19 +161,22 @@ def _record_stage(
 ) -> dict[str, Any]:
     """Run one stage, write its usage records, return what the README says of it."""
     plan = STAGES[name]
-    ended = 0
-
-    def start_load(event: dict[str, Any]) -> None:
-        nonlocal ended
-        ended += event["type"] == "task_end"
-        if plan.load and ended == plan.tasks // 2:
-            load.start()
-
-    recorder = UsageRecorder(ThreadMeter(spark.sparkContext), start_load)
-    with BusyProcesses(plan.load) as load, SparkTaskFeed(spark.sparkContext, recorder.take):
-        plan.run(spark, folder, plan.tasks, seed)
-    stage = max({e["job"] for e in recorder.events}, key=lambda job: float(job[6:]))
-    table = usage_table(recorder.events, recorder.samples, stage, name)
+    events: list[dict[str, Any]] = []
+    with (
+        BusyProcesses(plan.load) as load,
+        SparkTaskFeed(spark.sparkContext, threads=True) as feed,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        job = pool.submit(plan.run, spark, folder, plan.tasks, seed)
+        while not job.done():
+            time.sleep(0.2)
+            events += feed.poll()
+            if plan.load and sum(e["type"] == "task_end" for e in events) >= plan.tasks // 2:
+                load.start()
+        job.result()
+    events += feed.poll()
+    stage = max({e["job"] for e in events}, key=lambda stage: float(stage[6:]))
+    table = usage_table(events, feed.samples, stage, name)
     write_usage_records(table, out / f"{name}.csv.gz")
     log.info("%s: %d records", name, len(table))
     return {"job": name, "title": plan.title, "slots": plan.slots, "stage": stage, **_size(table)}

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
 KEYS = 2000
-ROWS = 25_000  # per task, on average
+ROWS = 20_000  # per task, on average
 _SPIN = """
 import os, sys, time
 parent, stop = os.getppid(), time.monotonic() + float(sys.argv[1])
@@ -150,13 +150,11 @@ def session(slots: int, folder: Path, heartbeat: str) -> SparkSession:
     os.environ.update(SPARK_LOCAL_IP="127.0.0.1", SPARK_LOCAL_HOSTNAME="localhost")
     os.environ.update(HADOOP_USER_NAME="reprise", SPARK_USER="reprise")
     (folder / "events").mkdir(parents=True, exist_ok=True)
-    opens = ("java.management/sun.management", "jdk.management/com.sun.management.internal")
     whole_file = str(2**30)
     options = {
         "spark.driver.host": "127.0.0.1",
         "spark.driver.bindAddress": "127.0.0.1",
         "spark.driver.memory": "2g",
-        "spark.driver.extraJavaOptions": " ".join(f"--add-opens={o}=ALL-UNNAMED" for o in opens),
         "spark.ui.enabled": "false",
         "spark.ui.showConsoleProgress": "false",
         "spark.executor.heartbeatInterval": heartbeat,

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import re
-import time
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from projects.nurd.spark_events import LIVE_METRICS
 
 if TYPE_CHECKING:
     import pandas as pd
-    from pyspark import SparkContext
 
 MIN_RECORD_S = 0.1
-_TASK_THREAD = re.compile(r"\(TID (\d+)\)\"[^\n]*? Id=(\d+) ")
 #: Columns of a usage record after job, task, start, end, with their unit and meaning.
 FEATURES = {
     "cpu_cores": "cores; CPU time of the task's thread over the record's length",
@@ -31,66 +26,6 @@ FEATURES = {
 }
 
 
-class ThreadMeter:
-    """CPU time and allocated bytes of every Java thread of a local-mode driver.
-
-    Spark publishes a task's CPU time only when the task ends; the JVM knows it all the time.
-    Needs ``--add-opens`` for ``java.management/sun.management`` and
-    ``jdk.management/com.sun.management.internal``.
-    """
-
-    def __init__(self, context: SparkContext) -> None:
-        self._java = context._jvm
-        self._new_array = context._gateway.new_array
-        self._text = self._java.java.util.Arrays.toString
-        self._bean = self._java.java.lang.management.ManagementFactory.getThreadMXBean()
-
-    def read(self) -> dict[str, Any]:
-        """Time [s since the epoch], ``task: thread``, and ``thread: (cpu [s], allocated [MB])``."""
-        ids = self._bean.getAllThreadIds()
-        cpu = _integers(self._text(self._bean.getThreadCpuTime(ids)))
-        now = time.time()
-        allocated = _integers(self._text(self._bean.getThreadAllocatedBytes(ids)))
-        # Names are read last: a thread has its task's name while the task runs.
-        names = self._names(ids, len(cpu))
-        tasks = {int(task): int(thread) for task, thread in _TASK_THREAD.findall(names)}
-        threads = zip(_integers(self._text(ids)), cpu, allocated, strict=True)
-        use = {i: (c * 1e-9, a * 1e-6) for i, c, a in threads if c >= 0}
-        return {"time": now, "tasks": tasks, "threads": use}
-
-    def _names(self, ids: Any, count: int) -> str:
-        """Descriptions of the threads; Py4J passes an Object[] to toString, but no other array."""
-        objects = self._new_array(self._java.java.lang.Object, count)
-        self._java.java.lang.System.arraycopy(self._bean.getThreadInfo(ids), 0, objects, 0, count)
-        return self._text(objects)
-
-
-class UsageRecorder:
-    """Collect the events of a stage and the threads' use at each start and heartbeat.
-
-    Give :meth:`take` to :class:`~projects.nurd.spark_live.SparkTaskFeed` as its callback.
-    """
-
-    def __init__(
-        self, meter: ThreadMeter, on_event: Callable[[dict[str, Any]], object] | None = None
-    ) -> None:
-        self._meter = meter
-        self._on_event = on_event
-        self._last = 0.0
-        self.events: list[dict[str, Any]] = []
-        self.samples: list[dict[str, Any]] = []
-
-    def take(self, event: dict[str, Any]) -> None:
-        """Note one event."""
-        self.events.append(event)
-        # A heartbeat brings many events at once, and so does the first wave of tasks.
-        if event["type"] != "task_end" and time.time() - self._last > MIN_RECORD_S / 2:
-            self.samples.append(self._meter.read())
-            self._last = time.time()
-        if self._on_event is not None:
-            self._on_event(event)
-
-
 def usage_table(
     events: list[dict[str, Any]], samples: list[dict[str, Any]], stage: str, job: str
 ) -> pd.DataFrame:
@@ -99,7 +34,7 @@ def usage_table(
     Parameters
     ----------
     events, samples : list of dict
-        What :class:`UsageRecorder` collected.
+        What a :class:`~projects.nurd.spark_live.SparkTaskFeed` with ``threads=True`` gave.
     stage : str
         Which stage: ``"stage-3.0"``.
     job : str
@@ -186,7 +121,3 @@ def _features(
         "shuffle_write_krecords": now["shuffle_records_written"] * 1e-3,
         "spill_mb": (now["memory_spilled"] + now["disk_spilled"]) * 1e-6,
     }
-
-
-def _integers(text: str) -> list[int]:
-    return [int(word) for word in text.strip("[]").split(", ") if word]

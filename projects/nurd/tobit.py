@@ -204,6 +204,7 @@ class Grabit:
                 "max_depth": self.max_depth,
                 "eta": self.learning_rate,
                 "lambda": 0.0,
+                "tree_method": "exact",
                 "base_score": 0.0,
                 "nthread": 1,
                 "verbosity": 0,

@@ -162,7 +162,7 @@ def test_interval_table_averages_seeds_before_units():
 
 
 def test_dot_interval_draws_what_the_table_says():
-    fig, ax = figure()
+    _, ax = figure()
     table = pd.DataFrame(
         {"variant": ["a", "b"], "value": [1.0, 2.0], "low": [0.5, np.nan], "high": [1.5, np.nan]}
     )
@@ -174,7 +174,7 @@ def test_dot_interval_draws_what_the_table_says():
 
 
 def test_distribution_shows_every_item_and_the_mean():
-    fig, ax = figure()
+    _, ax = figure()
     distribution_by_group(ax, observe({"a": [1.0, 2.0, 3.0], "b": [9.0, np.nan]}), ylabel="F1")
     assert [len(dots.get_offsets()) for dots in ax.collections[::2]] == [1, 3]
     assert [label.get_text() for label in ax.get_xticklabels()] == ["b", "a"]

@@ -14,7 +14,7 @@ import pytest
 
 from common.results import COLUMNS, OBSERVATIONS, RECORD, Folder, atomic, read_json, write_json
 from common.tracking import SyncReport, TrackingError, connect, sync, tracking_uri
-from common.tracking.bundle import _name, _verdict_text, bundle
+from common.tracking.bundle import _name, _verdict_text, bundle, paper_verdicts
 from common.tracking.connection import shown
 
 PAPER = """
@@ -334,7 +334,8 @@ def test_names_fit_mlflow_and_stay_apart():
 
 
 def test_a_long_verdict_still_fits_a_tag(tmp_path, papers):
-    item = bundle(write(tmp_path / "results", observe()), root=papers)
+    folder = write(tmp_path / "results", observe())
+    item = bundle(folder, paper_verdicts(folder, papers), root=papers)
     assert all(len(value) <= 8000 for value in item.tags.values())
     from common.claims import Verdict
 

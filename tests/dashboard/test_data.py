@@ -208,13 +208,16 @@ def test_ratio_without_shared_units_has_no_interval():
 
 def test_series_are_named_by_what_differs():
     base = {"machine_label": "m", "size": "quick", "target": "cpu", "stamp": "c1", "digest": "d1"}
-    runs = [{**base, "started": "t1"}, {**base, "size": "full", "started": "t2"}]
-    assert comparison.series_names(pd.DataFrame(runs)) == ["quick", "full"]
-    runs = [{**base, "started": "t1"}, {**base, "stamp": "c2", "started": "t2"}]
-    assert comparison.series_names(pd.DataFrame(runs)) == ["c1", "c2"]
-    runs = [{**base, "started": "t1"}, {**base, "started": "t2"}]
-    assert comparison.series_names(pd.DataFrame(runs)) == ["t1", "t2"]
-    assert comparison.series_names(pd.DataFrame(runs[:1])) == ["m"]
+    base |= {"started": "t1", "run_id": "r1"}
+
+    def names(**other: str) -> list[str]:
+        return comparison.series_names(pd.DataFrame([base, {**base, **other}]))
+
+    assert names(size="full", started="t2", run_id="r2") == ["quick", "full"]
+    assert names(stamp="c2", started="t2", run_id="r2") == ["c1", "c2"]
+    assert names(started="t2", run_id="r2") == ["t1", "t2"]
+    assert names(run_id="r2") == ["r1", "r2"]
+    assert comparison.series_names(pd.DataFrame([base])) == ["m"]
 
 
 def test_methods_split_by_parameters():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -24,14 +25,16 @@ group: Toys
 summary: A toy.
 experiments:
   one:
-    title: Quick
-    params: {{n: 2, delay: 0.0}}
-    sizes: {{smoke: }}
-  two:
     title: Slow on demand
-    timed: true
     params: {{n: 2, delay: 0.0}}
     sizes: {{smoke: }}
+"""
+MORE = """\
+  two:
+    title: Broken on demand
+    timed: true
+    params: {n: 2}
+    sizes: {smoke: }
 figures:
   line:
     title: A line
@@ -54,6 +57,7 @@ EXPERIMENTS = '''\
 """Toy experiments."""
 
 import time
+from pathlib import Path
 
 
 def one(run):
@@ -64,7 +68,10 @@ def one(run):
 
 
 def two(run):
-    one(run)
+    if Path("broken").exists():
+        raise ValueError("no luck")
+    run.synthetic("made", "numbers")
+    run.observe({"x": 1.0}, variant="a", dataset="made")
 '''
 FIGURES = '''\
 """Toy figures."""
@@ -86,12 +93,12 @@ class House:
     root: Path
     environment: dict[str, str] = field(default_factory=lambda: dict(os.environ))
 
-    def add(self, slug: str) -> None:
+    def add(self, slug: str, more: str = "") -> None:
         folder = self.root / "projects" / slug
         folder.mkdir()
         (folder / "__init__.py").write_text('"""A toy paper."""\n')
         (folder / "README.md").write_text("A toy paper.\n")
-        (folder / "paper.yaml").write_text(PAPER.format(slug=slug))
+        (folder / "paper.yaml").write_text(PAPER.format(slug=slug) + more)
         (folder / "claims.yaml").write_text(CLAIMS)
         (folder / "experiments.py").write_text(EXPERIMENTS)
         (folder / "figures.py").write_text(FIGURES)
@@ -127,11 +134,10 @@ class House:
         """Jobs that Snakemake would run now, such as ``alpha: one``."""
         done = self.snakemake("--dry-run", *options)
         assert done.returncode == 0, done.stdout
-        lines = (line for line in done.stdout.splitlines() if line.startswith("Job "))
-        return {line.partition(": ")[2] for line in lines}
+        return set(re.findall(r"^Job \d+: (.*)$", done.stdout, re.MULTILINE))
 
 
-def build(root: Path, *slugs: str) -> House:
+def build(root: Path) -> House:
     for room in ("common", "workflows", "envs", "dashboard"):
         shutil.copytree(
             ROOT / room, root / room, ignore=shutil.ignore_patterns("__pycache__", "*.partial")
@@ -141,21 +147,21 @@ def build(root: Path, *slugs: str) -> House:
     (root / "projects").mkdir()
     shutil.copy(ROOT / "projects" / "__init__.py", root / "projects")
     house = House(root)
-    for slug in slugs:
-        house.add(slug)
+    house.add("alpha", MORE)
+    house.add("beta")
     return house
 
 
 @pytest.fixture
 def empty_house(tmp_path: Path) -> House:
     """Two toy papers, nothing run yet."""
-    return build(tmp_path, "alpha", "beta")
+    return build(tmp_path)
 
 
 @pytest.fixture(scope="session")
 def done_house(tmp_path_factory: pytest.TempPathFactory) -> House:
     """Two toy papers whose pipelines have run; not to be changed."""
-    house = build(tmp_path_factory.mktemp("house"), "alpha", "beta")
+    house = build(tmp_path_factory.mktemp("house"))
     done = house.snakemake("alpha", "beta")
     assert done.returncode == 0, done.stdout
     return house
