@@ -38,6 +38,20 @@ def did_you_mean(word: str, allowed: Iterable[str]) -> str:
     return f"{hint} allowed: {', '.join(options) or '(none)'}"
 
 
+def known(word: str, allowed: Iterable[str], what: str) -> str:
+    """Return ``word`` if it is allowed, else raise :class:`ConfigError` naming the closest.
+
+    Examples
+    --------
+    >>> known("quick", ["smoke", "quick", "full"], "size")
+    'quick'
+    """
+    options = list(allowed)
+    if word not in options:
+        raise ConfigError(f"unknown {what} {word!r}{did_you_mean(word, options)}")
+    return word
+
+
 def require(module: str, extra: str) -> ModuleType:
     """Import an optional module or raise :class:`MissingExtra` with the install line.
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import importlib
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, FiniteFloat, model_validator
 
 from common.errors import ConfigError, did_you_mean
 from common.schema import Model, load_yaml
@@ -50,6 +52,7 @@ class Experiment(Model):
 
     @model_validator(mode="after")
     def _sizes_override_known_params(self) -> Experiment:
+        _require_plain(self.params)
         for size, overrides in self.sizes.items():
             for key in overrides or {}:
                 if key not in self.params:
@@ -57,10 +60,11 @@ class Experiment(Model):
                         f"sizes.{size} sets unknown parameter {key!r}"
                         f"{did_you_mean(key, self.params)}"
                     )
+            _require_plain(overrides)
         return self
 
     def resolve(self, size: str, overrides: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Return the parameters at a size, with the user's overrides on top."""
+        """Return the parameters at a size, a copy, with the user's overrides on top."""
         if size not in self.sizes:
             raise ConfigError(
                 f"{self.title!r} has no size {size!r}{did_you_mean(size, self.sizes)}"
@@ -70,7 +74,21 @@ class Experiment(Model):
             if key not in resolved:
                 raise ConfigError(f"unknown parameter {key!r}{did_you_mean(key, resolved)}")
             resolved[key] = value
-        return resolved
+        try:
+            _require_plain(resolved)
+        except ValueError as error:
+            raise ConfigError(str(error)) from None
+        return copy.deepcopy(resolved)
+
+
+def _require_plain(params: Any) -> None:
+    """Refuse what ``run.json`` could not hold, before a run has spent hours on it."""
+    try:
+        json.dumps(params, allow_nan=False, sort_keys=True)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"parameters are strings, finite numbers, booleans, null, lists and mappings: {error}"
+        ) from None
 
 
 class Figure(Model):
@@ -140,7 +158,7 @@ class Paper(Model):
 class PaperValue(Model):
     """What the paper reports. ``value`` is null where it could not be obtained."""
 
-    value: float | tuple[float, float] | None
+    value: FiniteFloat | tuple[FiniteFloat, FiniteFloat] | None
     unit: str = ""
     note: str = ""
     measurement: Literal["measured", "emulated", "simulated", "modelled"] = "measured"
@@ -149,8 +167,8 @@ class PaperValue(Model):
 class Range(Model):
     """The accepted range, ends included; an open end is left out."""
 
-    low: float | None = None
-    high: float | None = None
+    low: FiniteFloat | None = None
+    high: FiniteFloat | None = None
 
     @model_validator(mode="after")
     def _has_an_end(self) -> Range:
@@ -201,14 +219,14 @@ class Claim(Model):
     unit_of_analysis: str = "item"
     aggregate: Literal["mean", "median", "min", "max"] = "mean"
     deterministic: bool = False
-    scale: float = 1.0
+    scale: float = Field(1.0, gt=0, allow_inf_nan=False)
     unit: str = ""
     function: str = ""
     quantity: Literal["quality", "time", "energy", "memory", "property"] = "quality"
     data: Literal["best", "all"] = "best"
     paper: PaperValue
     accept: Range
-    no_effect: float | None = None
+    no_effect: FiniteFloat | None = None
     scope: Scope = Scope()
     note: str = ""
 
@@ -216,10 +234,12 @@ class Claim(Model):
     def _kind_has_its_fields(self) -> Claim:
         if self.function:
             return self
-        needed = {"ratio": "over", "difference": "over", "ordering": "order", "trend": "trend_in"}
-        field = needed.get(self.kind)
-        if field and not getattr(self, field):
-            raise ValueError(f"claim {self.id!r} of kind {self.kind!r} needs {field!r}")
+        two_sides = ("of", "over")
+        needed: dict[str, tuple[str, ...]] = {"ratio": two_sides, "difference": two_sides}
+        needed |= {"ordering": ("order",), "trend": ("trend_in",)}
+        for field in needed.get(self.kind, ()):
+            if not getattr(self, field):
+                raise ValueError(f"claim {self.id!r} of kind {self.kind!r} needs {field!r}")
         if self.kind == "ordering" and len(self.order) < 2:
             raise ValueError(f"claim {self.id!r}: an ordering needs at least two sides")
         if self.each and not isinstance(self.over, dict):
@@ -283,7 +303,13 @@ def load_claims(slug: str, root: Path | None = None) -> tuple[Claim, ...]:
 def load_target(target: str) -> Callable[..., Any]:
     """Import ``"package.module:name"`` lazily."""
     module_name, _, name = target.partition(":")
-    module = importlib.import_module(module_name)
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        # A package that the module itself lacks is another matter.
+        if error.name and f"{module_name}.".startswith(f"{error.name}."):
+            raise ConfigError(f"{target!r}: there is no module {error.name!r}") from error
+        raise
     if not hasattr(module, name):
         public = [item for item in vars(module) if not item.startswith("_")]
         raise ConfigError(f"{module_name} has no {name!r}{did_you_mean(name, public)}")

@@ -1,14 +1,17 @@
-"""Which code produced a result: the commit, and a digest of the sources that count."""
+"""What produced a result: the code, the machine, and what the work took."""
 
 from __future__ import annotations
 
 import hashlib
 import importlib.metadata
+import resource
 import subprocess
 import sys
+import time
+from datetime import UTC, datetime
 from typing import Any
 
-from common.papers import projects_root
+from common.papers import Paper, load_paper, projects_root
 
 
 def source_digest(slug: str) -> str:
@@ -22,15 +25,30 @@ def source_digest(slug: str) -> str:
     return total.hexdigest()[:16]
 
 
+def code_digest(paper: Paper) -> str:
+    """Digest of the sources of a paper and of the papers that it uses, and these use."""
+    found, waiting = {paper.slug}, list(paper.uses)
+    while waiting:
+        slug = waiting.pop()
+        if slug not in found:
+            found.add(slug)
+            waiting += load_paper(slug).uses
+    return " ".join(source_digest(slug) for slug in sorted(found))
+
+
 def git_state() -> dict[str, Any]:
     """Commit of the checkout and whether it is dirty; empty outside a checkout."""
+    root = projects_root().parent
 
     def git(*args: str) -> str:
-        command = ["git", "-C", str(projects_root().parent), *args]
+        command = ["git", "-C", str(root), *args]
         done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
         return done.stdout.strip()
 
     try:
+        # Installed below somebody else's checkout, the commit would be theirs.
+        if git("rev-parse", "--show-toplevel") != str(root):
+            return {}
         return {"commit": git("rev-parse", "HEAD"), "dirty": bool(git("status", "--porcelain"))}
     except (OSError, subprocess.SubprocessError):
         return {}
@@ -42,3 +60,39 @@ def loaded_versions() -> dict[str, str]:
     modules = {name.partition(".")[0] for name in sys.modules}
     names = {distribution for module in modules for distribution in owners.get(module, ())}
     return {name: importlib.metadata.version(name) for name in sorted(names)}
+
+
+class Execution:
+    """One execution of an experiment: begun now, on this commit and machine.
+
+    Examples
+    --------
+    >>> Execution().facts()["seconds"] >= 0
+    True
+    """
+
+    def __init__(self) -> None:
+        self.started = datetime.now(UTC)
+        self._git = git_state()  # now: a commit made while it runs is not what ran
+        self._clock, self._cpu = time.perf_counter(), _cpu_seconds()
+
+    def facts(self) -> dict[str, Any]:
+        """What ``run.json`` says of it, up to this moment."""
+        from common.hardware.machine import fingerprint
+
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        return {
+            "started": self.started.isoformat(timespec="seconds"),
+            "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+            "seconds": round(time.perf_counter() - self._clock, 3),
+            "cpu_seconds": round(_cpu_seconds() - self._cpu, 3),
+            "peak_memory_mb": round(peak, 1),
+            "git": self._git,
+            "machine": fingerprint(),
+            "versions": loaded_versions(),
+        }
+
+
+def _cpu_seconds() -> float:
+    usages = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return sum(usage.ru_utime + usage.ru_stime for usage in usages)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import ConfigDict, Field
 
-from common.errors import ConfigError, DataError
+from common.errors import ConfigError, DataError, known
 from common.papers import SIZES, TARGETS
 from common.schema import Model, validate
 
@@ -43,6 +43,7 @@ COLUMNS = (
     "meter",
 )
 DATA_LABELS = ("original", "substitute", "synthetic")
+QUANTITIES = ("wall_time", "cpu_time", "peak_memory", "energy")
 MEASUREMENT_LABELS = ("measured", "emulated", "simulated", "modelled")
 
 
@@ -124,8 +125,8 @@ class Folder:
 
 
 def paper_folder(root: Path, size: str, target: str, paper: str) -> Path:
-    """Folder of one paper at one size on one target."""
-    return Path(root) / size / target / paper
+    """Folder of one paper at one size on one target; an unknown size or target is an error."""
+    return Path(root) / known(size, SIZES, "size") / known(target, TARGETS, "target") / paper
 
 
 def find(
@@ -157,8 +158,31 @@ def paper_observations(root: Path, size: str, target: str, paper: str) -> pd.Dat
     return pd.concat(frames, ignore_index=True)
 
 
+def metered_totals(observations: pd.DataFrame) -> list[dict[str, Any]]:
+    """Totals of all readings that name a meter, by region and quantity; see :class:`Measured`."""
+    if "meter" not in observations:
+        return []
+    readings = observations[(observations["meter"] != "") & observations["value"].notna()]
+    groups = readings.groupby(["metric", "unit", "meter", "measurement"])["value"]
+    totals = []
+    for (metric, unit, meter, measurement), values in groups:
+        quantity = next((q for q in QUANTITIES if metric.endswith(f"_{q}")), metric)
+        totals.append(
+            {
+                "region": metric.removesuffix(quantity).rstrip("_"),
+                "quantity": quantity,
+                "total": float(values.max() if quantity == "peak_memory" else values.sum()),
+                "unit": unit,
+                "count": len(values),
+                "meter": meter,
+                "measurement": measurement,
+            }
+        )
+    return totals
+
+
 def merge(sources: Iterable[Path], into: Path) -> list[Folder]:
-    """Copy folders of several results trees into one; a folder that is there already stays.
+    """Copy folders of several results trees into one; a run that is there already stays.
 
     Raises
     ------
@@ -170,7 +194,8 @@ def merge(sources: Iterable[Path], into: Path) -> list[Folder]:
         for folder in find(source):
             goal = Folder(Path(into), folder.size, folder.target, folder.paper, folder.experiment)
             if (goal.path / RECORD).exists():
-                if goal.record().digest != folder.record().digest:
+                # The digest does not tell machines apart, the whole record does.
+                if goal.record() != folder.record():
                     raise ConfigError(
                         f"{folder.path} and {goal.path} hold different runs; "
                         "merge them into separate trees, one per machine"

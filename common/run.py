@@ -8,22 +8,22 @@ and data, loops over ``run.cells(...)``, and reports numbers through ``run.obser
 from __future__ import annotations
 
 import contextlib
+import copy
 import hashlib
+import itertools
 import json
 import logging
 import math
-import resource
-import time
+import re
 import traceback
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from common.errors import ConfigError, MissingExtra, RepriseError, did_you_mean
-from common.journal import Journal
+from common.errors import ConfigError, DataError, MissingExtra, RepriseError, did_you_mean, known
+from common.journal import Journal, Notes
 from common.papers import Paper
-from common.provenance import git_state, loaded_versions, source_digest
+from common.provenance import Execution, code_digest
 from common.results import (
     COLUMNS,
     DATA_LABELS,
@@ -33,11 +33,13 @@ from common.results import (
     SCHEMA,
     Folder,
     atomic,
+    metered_totals,
     write_json,
 )
 
 if TYPE_CHECKING:
     import numpy as np
+    import pandas as pd
 
     from common.data import Dataset
 
@@ -45,7 +47,6 @@ log = logging.getLogger(__name__)
 C = TypeVar("C", bound=Hashable)
 DATA_MODES = ("auto", "real", "synthetic")
 PARTIAL = "observations.partial.jsonl"
-QUANTITIES = ("wall_time", "cpu_time", "peak_memory", "energy")
 
 
 class Run:
@@ -85,10 +86,7 @@ class Run:
         data_mode: str = "auto",
         overrides: Mapping[str, Any] | None = None,
     ) -> None:
-        if data_mode not in DATA_MODES:
-            raise ConfigError(
-                f"unknown data mode {data_mode!r}{did_you_mean(data_mode, DATA_MODES)}"
-            )
+        known(data_mode, DATA_MODES, "data mode")
         declared = paper.experiment(experiment)
         if target not in declared.targets:
             raise ConfigError(
@@ -102,13 +100,14 @@ class Run:
         self.data_mode = data_mode
         self.params = declared.resolve(size, dict(overrides or {}))
         self.folder = Folder(Path(results), size, target, paper.slug, experiment)
-        self._labels: dict[str, str] = {}
-        self._datasets: dict[str, dict[str, Any]] = {}
-        self._stand_ins: dict[str, str] = {}
-        self._skipped: list[dict[str, str]] = []
+        self._begin()
+
+    def _begin(self, journal: Journal | None = None) -> None:
+        self._notes = Notes()
         self._rows: list[dict[str, Any]] = []
         self._cell_rows: list[dict[str, Any]] | None = None
-        self._journal: Journal | None = None
+        self._journal = journal
+        self._loops = itertools.count()
 
     @property
     def seeds(self) -> range:
@@ -147,11 +146,10 @@ class Run:
         except DataUnavailable as error:
             if self.data_mode == "real":
                 raise
-            self._stand_ins[name] = error.reason
+            self._notes.stand_ins[name] = error.reason
             log.warning("STAND-IN: %s is not available, going on without it (%s)", name, error)
             return None
-        self._labels[name] = label or found.label
-        self._datasets[name] = {**found.provenance(), "label": self._labels[name]}
+        self._notes.datasets[name] = {**found.provenance(), "label": label or found.label}
         return found
 
     def recorded(self, relative: str, *, name: str) -> Path | None:
@@ -162,15 +160,16 @@ class Run:
         if self.data_mode == "synthetic":
             return None
         path = self.paper.path("recorded", relative)
+        if not path.is_file():
+            raise DataError(f"{path}: no such recording")
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
-        self._labels[name] = "substitute"
-        self._datasets[name] = {"label": "substitute", "source": "recorded", "sha256": digest}
+        provenance = {"label": "substitute", "source": "recorded", "sha256": digest}
+        self._notes.datasets[name] = provenance
         return path
 
     def synthetic(self, name: str, description: str) -> None:
         """Declare generated data, so that its label travels with every number made from it."""
-        self._labels[name] = "synthetic"
-        self._datasets[name] = {
+        self._notes.datasets[name] = {
             "label": "synthetic",
             "source": "generator",
             "description": description,
@@ -183,25 +182,38 @@ class Run:
 
         A cell is finished when the loop asks for the next one; its observations are then on
         disk. Cells that an earlier, interrupted run finished are not yielded again.
+
+        Raises
+        ------
+        ValueError
+            If a key stands twice, or the loop is inside another loop over cells.
         """
         from tqdm import tqdm
 
-        journal = self._journal
+        if self._cell_rows is not None:
+            raise ValueError("a loop over cells inside another: loop once, over pairs of keys")
+        journal, loop, seen = self._journal, next(self._loops), set()
         keys = list(keys) if total is None else keys
         progress = tqdm(
             keys, total=total, desc=f"{self.paper.slug} {self.folder.experiment}", disable=None
         )
         for key in progress:
-            name = json.dumps(key, default=str)
+            name = json.dumps([loop, key], default=str)
+            if name in seen:
+                raise ValueError(f"cell {key!r} stands twice in one loop")
+            seen.add(name)
             if journal is not None and name in journal.finished:
-                self._rows.extend(journal.finished[name])
+                self._rows.extend(journal.finished[name]["rows"])
+                self._notes.add(journal.finished[name]["notes"])
                 continue
-            self._cell_rows = []
-            yield key
-            finished, self._cell_rows = self._cell_rows, None
-            self._rows.extend(finished)
+            finished = self._cell_rows = []
+            try:
+                yield key
+            finally:  # also when the loop is left by `break`: what was observed counts
+                self._cell_rows = None
+                self._rows.extend(finished)
             if journal is not None:
-                journal.append(name, finished)
+                journal.append(name, finished, self._notes)
 
     def observe(
         self,
@@ -232,14 +244,15 @@ class Run:
         meter : str
             What measured the value.
         **params
-            Further columns, such as ``alpha=0.2``.
+            Further columns, such as ``alpha=0.2``: strings, numbers, booleans or None.
 
         Raises
         ------
         ValueError
-            If a value is infinite, a label unknown, or no label of the dataset is known.
+            If a value is infinite, a label unknown, no label of the dataset is known, or a
+            parameter is something else than the above.
         """
-        label = data or self._labels.get(dataset)
+        label = data or self._notes.datasets.get(dataset, {}).get("label")
         measurement = measurement or self.declared.measurement
         if label not in DATA_LABELS:
             raise ValueError(
@@ -253,13 +266,15 @@ class Run:
             )
         if taken := set(params) & set(COLUMNS):
             raise ValueError(f"parameter columns may not be called {sorted(taken)}")
+        params = {name: _plain(name, value) for name, value in params.items()}
         rows = self._rows if self._cell_rows is None else self._cell_rows
         for metric, value in metrics.items():
             value = float(value)
             if math.isinf(value):
                 raise ValueError(f"{variant} {dataset} {item}: metric {metric!r} is infinite")
-            values = (variant, dataset, item, int(seed), metric, value, unit, label, measurement)
-            rows.append({**dict(zip(COLUMNS, (*values, meter), strict=True)), **params})
+            identity = (str(variant), str(dataset), str(item), int(seed), metric)
+            values = (*identity, value, unit, label, measurement, meter)
+            rows.append({**dict(zip(COLUMNS, values, strict=True)), **params})
 
     @contextlib.contextmanager
     def measure(self, region: str, **labels: Any) -> Iterator[Any]:
@@ -285,8 +300,7 @@ class Run:
         """Record that a variant was left out, and why."""
         log.warning("skipped %s: %s", variant, reason)
         entry = {"variant": variant, "reason": reason}
-        if entry not in self._skipped:
-            self._skipped.append(entry)
+        self._notes.skipped[json.dumps(entry)] = entry
 
     # -- life cycle ------------------------------------------------------------------------
 
@@ -297,18 +311,35 @@ class Run:
             "size": self.size,
             "target": self.target,
             "data_mode": self.data_mode,
-            "code": source_digest(self.paper.slug),
+            "function": self.declared.function,
+            "measurement": self.declared.measurement,
+            "code": code_digest(self.paper),
         }
-        return hashlib.sha256(json.dumps(state, sort_keys=True, default=str).encode()).hexdigest()[
-            :16
-        ]
+        return hashlib.sha256(json.dumps(state, sort_keys=True).encode()).hexdigest()[:16]
 
     def is_done(self) -> bool:
-        """Whether the folder holds a finished run of the same configuration and code."""
-        if not (self.folder.path / RECORD).exists():
+        """Whether the folder holds a finished run of the same configuration and code.
+
+        A run with stand-ins for data that has become available since is not done.
+        """
+        path = self.folder.path
+        if not ((path / RECORD).exists() and (path / OBSERVATIONS).exists()):
             return False
-        record = self.folder.record()
-        return record.status == "done" and record.digest == self.digest()
+        try:
+            record = self.folder.record()
+        except (ConfigError, DataError) as error:
+            log.warning("%s", error)
+            return False
+        same = record.status == "done" and record.digest == self.digest()
+        return same and not self._overtaken(record.stand_ins)
+
+    def _overtaken(self, stand_ins: Iterable[str]) -> list[str]:
+        """Datasets among those replaced by stand-ins that are on this machine now."""
+        from common.data.inspection import presence
+
+        if self.data_mode != "auto":
+            return []
+        return [name for name in stand_ins if presence(name) in ("mirror", "cache")]
 
     def execute(self, function: Callable[[Run], None]) -> Folder:
         """Run the experiment and write its folder.
@@ -316,95 +347,87 @@ class Run:
         A missing extra ends as ``skipped`` with the reason. Any other error is written as
         ``failed`` and raised again. Ctrl-C keeps the finished cells for the next time.
         """
-        started = datetime.now(UTC)
-        clock, cpu = time.perf_counter(), _cpu_seconds()
-        self._journal = Journal(self.folder.path / PARTIAL, self.digest())
+        try:
+            self.folder.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConfigError(f"results cannot be written: {error}") from error
+        execution, digest, config = Execution(), self.digest(), copy.deepcopy(self.params)
+        journal = self._resumable(digest)
+        self._begin(journal)
         status, reason, failure = "done", "", None
         try:
             function(self)
             if not self._rows:
                 raise RepriseError(f"{function.__name__} observed nothing")
+            rows = self._write_observations(self._rows)
         except MissingExtra as error:
             status, reason = "skipped", str(error)
             log.warning("skipped: %s", error)
         except Exception as error:
             status, failure = "failed", error
             reason = "".join(traceback.format_exception_only(error)).strip()
-        self._write(status, reason, started, time.perf_counter() - clock, _cpu_seconds() - cpu)
+        if status != "done":
+            rows = self._write_observations([])
+        self._write_record(
+            status=status,
+            reason=_without_folders(reason),
+            config=config,
+            digest=digest,
+            measurements=metered_totals(rows),
+            rows=len(rows),
+            **execution.facts(),
+        )
         if failure is not None:
             raise failure
-        self._journal.discard()
+        journal.discard()
         return self.folder
 
-    def _write(
-        self, status: str, reason: str, started: datetime, seconds: float, cpu_seconds: float
-    ) -> None:
+    def _resumable(self, digest: str) -> Journal:
+        journal = Journal(self.folder.path / PARTIAL, digest)
+        noted = (done["notes"].get("stand_ins", {}) for done in journal.finished.values())
+        if arrived := self._overtaken(itertools.chain.from_iterable(noted)):
+            log.warning("%s has become available: unfinished run starts anew", ", ".join(arrived))
+            journal.start_anew()
+        return journal
+
+    def _write_observations(self, rows: list[dict[str, Any]]) -> pd.DataFrame:
         import pandas as pd
 
-        path = self.folder.path
-        rows = self._rows if status == "done" else []
         frame = pd.DataFrame(rows, columns=None if rows else list(COLUMNS))
-        with atomic(path / OBSERVATIONS) as temporary:
+        with atomic(self.folder.path / OBSERVATIONS) as temporary:
             frame.to_parquet(temporary, index=False)
+            # No record beside observations that are not its own, should this end here.
+            (self.folder.path / RECORD).unlink(missing_ok=True)
+        return frame
+
+    def _write_record(self, **facts: Any) -> None:
         record = {
             "schema": SCHEMA,
             "paper": self.paper.slug,
             "experiment": self.folder.experiment,
             "size": self.size,
             "target": self.target,
-            "status": status,
-            "reason": reason,
-            "config": self.params,
-            "digest": self.digest(),
             "data_mode": self.data_mode,
-            "datasets": self._datasets,
-            "stand_ins": self._stand_ins,
-            "skipped": self._skipped,
-            "measurements": _totals(frame),
-            "started": started.isoformat(timespec="seconds"),
-            "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-            "seconds": round(seconds, 3),
-            "cpu_seconds": round(cpu_seconds, 3),
-            "peak_memory_mb": round(_peak_memory_mb(), 1),
-            "rows": len(frame),
-            **_circumstances(),
+            "datasets": self._notes.datasets,
+            "stand_ins": self._notes.stand_ins,
+            "skipped": list(self._notes.skipped.values()),
+            **facts,
         }
-        write_json(path / RECORD, record)
+        write_json(self.folder.path / RECORD, record)
 
 
-def _circumstances() -> dict[str, Any]:
-    from common.hardware.machine import fingerprint
-
-    return {"git": git_state(), "machine": fingerprint(), "versions": loaded_versions()}
-
-
-def _totals(frame: Any) -> list[dict[str, Any]]:
-    if "meter" not in frame or not len(frame):
-        return []
-    metered = frame[frame["meter"] != ""]
-    groups = metered.groupby(["metric", "unit", "meter", "measurement"])["value"]
-    totals = []
-    for (metric, unit, meter, measurement), values in groups:
-        quantity = next((q for q in QUANTITIES if metric.endswith(f"_{q}")), metric)
-        region = metric.removesuffix(quantity).rstrip("_")
-        totals.append(
-            {
-                "region": region,
-                "quantity": quantity,
-                "total": float(values.max() if quantity == "peak_memory" else values.sum()),
-                "unit": unit,
-                "count": len(values),
-                "meter": meter,
-                "measurement": measurement,
-            }
+def _plain(name: str, value: Any) -> str | int | float | bool | None:
+    """Scalar of the standard library, which the journal and the table give back as it was."""
+    if getattr(value, "ndim", None) == 0:
+        value = value.item()
+    if value is not None and not isinstance(value, str | int | float | bool):
+        raise ValueError(
+            f"parameter {name}={value!r:.80} is a {type(value).__name__}; "
+            "pass a string, a number, a boolean or None"
         )
-    return totals
+    return value
 
 
-def _cpu_seconds() -> float:
-    usages = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    return sum(usage.ru_utime + usage.ru_stime for usage in usages)
-
-
-def _peak_memory_mb() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+def _without_folders(text: str) -> str:
+    """Cut absolute paths down to file names: a record names no folder of this machine."""
+    return re.sub(r"(?<![\w/:.])/(?:[^\s/:'\"]+/)+", "", text)

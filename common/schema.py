@@ -25,17 +25,17 @@ class Model(BaseModel):
 class _UniqueKeyLoader(yaml.SafeLoader):
     """Safe YAML loader that refuses the same key twice in one mapping."""
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
-        seen: set[Any] = set()
+    # The check comes before merges (<<) are resolved: they put inherited keys beside own ones.
+    def compose_mapping_node(self, anchor: str | None) -> yaml.MappingNode:
+        node = super().compose_mapping_node(anchor)
+        seen: set[tuple[str, str]] = set()
         for key_node, _ in node.value:
-            if key_node.tag == "tag:yaml.org,2002:merge":
-                continue
-            key = self.construct_object(key_node, deep=deep)
+            key = (key_node.tag, str(key_node.value))
             if key in seen:
                 line = key_node.start_mark.line + 1
-                raise yaml.YAMLError(f"key {key!r} stands twice (line {line})")
+                raise yaml.YAMLError(f"key {key_node.value!r} stands twice (line {line})")
             seen.add(key)
-        return super().construct_mapping(node, deep=deep)
+        return node
 
 
 def read_yaml(path: Path) -> Any:
@@ -44,7 +44,7 @@ def read_yaml(path: Path) -> Any:
         return yaml.load(path.read_text(encoding="utf-8"), Loader=_UniqueKeyLoader)
     except FileNotFoundError as error:
         raise ConfigError(f"{path}: no such file") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError, OSError) as error:  # ValueError: no such day, not UTF-8
         raise ConfigError(f"{path}: {error}") from error
 
 
@@ -82,6 +82,8 @@ def _describe(item: Mapping[str, Any], model: type[BaseModel]) -> str:
         return f"unknown key {where!r}{did_you_mean(str(last), _allowed_keys(model, parents))}"
     if item["type"] == "missing":
         return f"missing key {where!r}"
+    if item["type"] == "value_error":  # of our own validators, which say all there is to say
+        return f"{where}: {item['ctx']['error']}"
     got = item.get("input")
     return f"{where}: {item['msg']} (got {got!r:.80})"
 
@@ -103,14 +105,21 @@ def _step(annotation: Any, part: Any) -> Any:
             if part in (name, field.alias):
                 return field.annotation
         return None
-    arguments = [a for a in typing.get_args(annotation) if a is not Ellipsis]
-    return arguments[-1] if arguments else None
+    for option in _options(annotation):
+        arguments = [a for a in typing.get_args(option) if a is not Ellipsis]
+        if arguments:
+            return arguments[-1]
+    return None
 
 
 def _model_in(annotation: Any) -> type[BaseModel] | None:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    if typing.get_origin(annotation) in (typing.Union, types.UnionType):
-        found = [_model_in(option) for option in typing.get_args(annotation)]
-        return next((option for option in found if option is not None), None)
+    for option in _options(annotation):
+        if isinstance(option, type) and issubclass(option, BaseModel):
+            return option
     return None
+
+
+def _options(annotation: Any) -> tuple[Any, ...]:
+    """Members of a union; anything else is its own only member."""
+    is_union = typing.get_origin(annotation) in (typing.Union, types.UnionType)
+    return typing.get_args(annotation) if is_union else (annotation,)

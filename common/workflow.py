@@ -213,6 +213,10 @@ class Plan:
         """Shares of the machine's quiet that the experiment takes."""
         return TIMING_SHARES if self.declared(experiment).timed else 1
 
+    def slurm_extra(self, experiment: str) -> str:
+        """Options of ``sbatch``: on a cluster a timed experiment has its node for itself."""
+        return "'--exclusive'" if self.declared(experiment).timed else ""
+
     # -- triggers --------------------------------------------------------------------------
 
     def code(self) -> str:

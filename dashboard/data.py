@@ -21,6 +21,7 @@ from common.tracking.layout import CLAIM, EXPERIMENT_PREFIX, FIGURES, PAPER, TAG
 if TYPE_CHECKING:
     import pandas as pd
     from mlflow.entities import Run as TrackedRun
+    from mlflow.tracking import MlflowClient
 
 # Tags of a run that become columns as they are.
 _TEXTS = (
@@ -145,7 +146,6 @@ def current(verdicts: pd.DataFrame, *, across_machines: bool = False) -> pd.Data
 # -- artifacts -----------------------------------------------------------------------------
 
 
-@functools.lru_cache(maxsize=512)
 def artifact(uri: str, run_id: str, path: str, content: str = "") -> bytes | None:
     """Read one small file of a run; None when the store does not hold it.
 
@@ -153,12 +153,22 @@ def artifact(uri: str, run_id: str, path: str, content: str = "") -> bytes | Non
     """
     from mlflow.exceptions import MlflowException
 
-    client = connect(uri)
     try:
-        with tempfile.TemporaryDirectory() as folder:
-            return Path(client.download_artifacts(run_id, path, folder)).read_bytes()
+        return _download(uri, run_id, path, content)
     except (MlflowException, OSError):
         return None
+
+
+@functools.lru_cache(maxsize=512)
+def _download(uri: str, run_id: str, path: str, content: str) -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        return Path(_client(uri).download_artifacts(run_id, path, folder)).read_bytes()
+
+
+@functools.lru_cache(maxsize=4)
+def _client(uri: str) -> MlflowClient:
+    """Client for reading many files, without asking before each whether the store is there."""
+    return connect(uri)
 
 
 def observations(uri: str, run: Any) -> pd.DataFrame:
@@ -217,7 +227,7 @@ def figures(uri: str, run: Any) -> dict[str, bytes]:
     from mlflow.exceptions import MlflowException
 
     try:
-        listed = connect(uri).list_artifacts(run.run_id, FIGURES)
+        listed = _client(uri).list_artifacts(run.run_id, FIGURES)
     except (MlflowException, OSError):
         return {}
     images = {}

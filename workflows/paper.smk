@@ -50,6 +50,7 @@ rule run:
         mem_mb=lambda wildcards: plan.declared(wildcards.experiment).memory_mb,
         runtime=lambda wildcards: plan.declared(wildcards.experiment).minutes,
         timing=lambda wildcards: plan.timing(wildcards.experiment),
+        slurm_extra=lambda wildcards: plan.slurm_extra(wildcards.experiment),
     params:
         python=lambda wildcards: plan.python(wildcards.experiment),
         record=lambda wildcards: plan.record(wildcards.experiment),

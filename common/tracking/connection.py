@@ -26,6 +26,7 @@ _ENVIRONMENT = {
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }
 _FIRST_CONTACT = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": "5"}
 
@@ -101,7 +102,6 @@ def tracked(uri: str) -> Iterator[None]:
     except RepriseError:
         raise
     except Exception as error:
-        reason = str(error).strip().splitlines()[0][:300] if str(error).strip() else ""
         if database_file(uri):
             todo = "check that the file is an MLflow database that you may write, or move it away"
         else:
@@ -110,10 +110,20 @@ def tracked(uri: str) -> Iterator[None]:
                 f"the local file {DATABASE}"
             )
         raise TrackingError(
-            f"tracking store {shown(uri)} does not answer: {type(error).__name__}: "
-            f"{shown(reason)}; {todo}. The results stay as files: "
-            "`reprise track` adds them later"
+            f"tracking store {shown(uri)} does not answer ({_reason(error)}); {todo}. "
+            "The results stay as files: `reprise track` adds them later"
         ) from error
+
+
+def _reason(error: BaseException) -> str:
+    """Name what lies at the root: MLflow wraps a refused connection in four other errors."""
+    link: BaseException | None = error
+    while link is not None:
+        if isinstance(link, OSError) and link.strerror:
+            return link.strerror
+        link = link.__cause__ or link.__context__
+    lines = str(error).strip().splitlines()
+    return shown(f"{type(error).__name__}: {lines[0][:200] if lines else ''}")
 
 
 @contextlib.contextmanager

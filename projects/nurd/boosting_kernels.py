@@ -12,6 +12,8 @@ from numba import njit
 
 # Two values closer than this are one value, as in scikit-learn's splitter.
 _SAME = 1e-7
+# Cuts this close in worth are equally good: rounding, and so the order of rows, must not choose.
+_TIE = 1.0 + 1e-10
 
 
 @njit(cache=True, nogil=True)
@@ -74,8 +76,7 @@ def _best_cut(columns, visit, order, residual, inverse, a, b):
         total += residual[order[0, p]]
     count = b - a
     # A cut is worth sum_L^2 / n_L + sum_R^2 / n_R; no cut is worth sum^2 / n.
-    best = total * total * inverse[count]
-    best += 1e-12 * abs(best) + 1e-300
+    bar = total * total * inverse[count] * _TIE + 1e-300
     for j in visit:
         column = columns[j]
         rows = order[j]
@@ -89,8 +90,8 @@ def _best_cut(columns, visit, order, residual, inverse, a, b):
             if value > last + _SAME:
                 rest = total - left
                 worth = left * left * inverse[p - a] + rest * rest * inverse[b - p]
-                if worth > best:
-                    best = worth
+                if worth > bar:
+                    bar = worth * _TIE
                     best_column = j
                     middle = last / 2.0 + value / 2.0
                     best_threshold = last if middle == value else middle

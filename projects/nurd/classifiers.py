@@ -114,8 +114,8 @@ class Wrangler:
         """Return 1 plus the signed distance from the separating plane."""
         if self.model is None:
             raise Degenerate("fewer than two stragglers, or no varying feature, to train on")
-        rows = self.usage.at(checkpoint.running, checkpoint.elapsed)
-        margin = self.model.decision_function(self._scaled(rows))
+        rows = self._scaled(self.usage.running(checkpoint))
+        margin = self.model.decision_function(rows)
         return as_score(1.0 + margin, margin > 0)
 
     def _fit(self, rows: np.ndarray, labels: np.ndarray, seed: int) -> Any:

@@ -22,6 +22,7 @@ GOOGLE = "google-2011-straggler-jobs"
 WORKFLOWS = "wfinstances-tasks"
 SPARK = "spark-recorded"
 SYNTHETIC = "synthetic-jobs"
+FAMILIES = ("far-tail", "near-tail")
 SPARK_FILE = "spark/usage.csv.gz"
 
 # Columns of the Google extraction, in file order; times in microseconds.
@@ -46,8 +47,13 @@ def google_job(path: Path) -> Job:
     import pandas as pd
     from pandas.api.types import is_numeric_dtype
 
-    frame = pd.read_csv(path, header=None)
-    if frame.shape[1] != len(GOOGLE_COLUMNS) or not is_numeric_dtype(frame[0]):
+    try:
+        frame = pd.read_csv(path, header=None)
+    except (ValueError, OSError, EOFError) as error:
+        raise ValueError(
+            f"{path.name}: neither a plain CSV file nor, with a name in .gz, a gzip of one: {error}"
+        ) from error
+    if frame.shape[1] != len(GOOGLE_COLUMNS) or not all(map(is_numeric_dtype, frame.dtypes)):
         raise ValueError(
             f"{path.name}: expected {len(GOOGLE_COLUMNS)} numeric columns and no header line, "
             f"got {frame.shape[1]} columns, first row {list(frame.iloc[0])[:4]}"
@@ -118,9 +124,7 @@ def synthetic_jobs(seeds: Iterable[int], run: Run) -> list[Job]:
 
     from projects.nurd.generator import generate_job
 
-    jobs = [
-        generate_job(run.rng(SYNTHETIC, seed), family=("far", "near")[seed % 2]) for seed in seeds
-    ]
+    jobs = [generate_job(run.rng(SYNTHETIC, seed), family=FAMILIES[seed % 2]) for seed in seeds]
     return [
         replace(job, name=f"synthetic-{seed:04d}", dataset=SYNTHETIC)
         for seed, job in zip(seeds, jobs, strict=True)

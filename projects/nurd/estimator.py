@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import logging
+import copy
 import warnings
 from typing import Any
 
 import numpy as np
 from sklearn.base import BaseEstimator, clone
 from sklearn.linear_model import LogisticRegression
-from sklearn.utils.validation import check_array, check_is_fitted, validate_data
+from sklearn.utils.validation import check_consistent_length, check_is_fitted, validate_data
 
 from projects.nurd.boosting import BoostedTrees
+from projects.nurd.job import NotEnoughData
 from projects.nurd.scaling import SeenScaler
-from projects.nurd.weighting import calibration, centroid_ratio, weights
-
-log = logging.getLogger(__name__)
+from projects.nurd.thresholds import check_threshold
+from projects.nurd.weighting import calibration, centroid_ratio, check_calibration, weights
 
 
 class NURDClassifier(BaseEstimator):
@@ -44,7 +44,8 @@ class NURDClassifier(BaseEstimator):
     scale : bool
         Min-max scale features by what has been seen so far. Switch off for scaled features.
     refit_fraction : float
-        ``partial_fit`` refits the latency model only once this share of new tasks has finished.
+        ``partial_fit`` refits the latency model only once more than this share of new tasks has
+        finished.
 
     Attributes
     ----------
@@ -123,9 +124,10 @@ class NURDClassifier(BaseEstimator):
         Raises
         ------
         ValueError
-            For parameters out of range, negative latencies, or another number of features.
+            For parameters out of range, negative latencies, or other features than before.
+        NotEnoughData
+            If no task has finished, or ``X_running`` is given and holds none.
         """
-        self._check_parameters()
         for name in ("scaler_", "rho_", "delta_", "origin_", "threshold_", "regressor_"):
             self.__dict__.pop(name, None)
         self._fitted_on = 0
@@ -164,16 +166,19 @@ class NURDClassifier(BaseEstimator):
         X = validate_data(self, X, dtype=np.float64, reset=False)
         if self.regressor_ is None:
             elapsed = np.zeros(len(X)) if elapsed is None else np.asarray(elapsed, dtype=float)
+            check_consistent_length(X, elapsed)
             return elapsed / self.threshold_
         rows = self.scaler_.transform(X) if self.scale else X
-        inflated = (self._latency(rows) - self.origin_) / self._weights(rows)
+        gap = self._latency(X) - self.origin_
+        # Below the origin there is nothing to inflate, and dividing would turn alpha upside down.
+        inflated = np.divide(gap, self._weights(rows), out=gap.copy(), where=gap > 0)
         return (self.origin_ + inflated) / self.threshold_
 
     def predict_latency(self, X: Any) -> np.ndarray:
         """Return the unadjusted prediction h(x) of the latency model, shape (n,)."""
         check_is_fitted(self, "threshold_")
         X = validate_data(self, X, dtype=np.float64, reset=False)
-        return self._latency(self.scaler_.transform(X) if self.scale else X)
+        return self._latency(X)
 
     def score(self, X: Any, y: Any) -> float:
         """Return the F1 of the flags against ``y >= threshold``, for latencies ``y``."""
@@ -184,19 +189,19 @@ class NURDClassifier(BaseEstimator):
     # -- one checkpoint --------------------------------------------------------------------
 
     def _update(self, X: Any, y: Any, X_running: Any, *, reset: bool) -> NURDClassifier:
-        X, y = validate_data(self, X, y, y_numeric=True, dtype=np.float64, reset=reset)
+        self._check_parameters()
+        options = {"dtype": np.float64, "ensure_min_samples": 0}
+        X, y = validate_data(self, X, y, y_numeric=True, reset=reset, **options)
+        running = np.empty((0, X.shape[1]))
+        if X_running is not None:
+            running = validate_data(self, X_running, reset=False, **options)
+        if not len(X) or (X_running is not None and not len(running)):
+            raise NotEnoughData(
+                f"need finished and running tasks, got {len(X)} finished and {len(running)} running"
+            )
         y = y.astype(np.float64)
         if (y < 0).any():
             raise ValueError(f"latencies must not be negative, got {y.min()}")
-        if X_running is None or not len(X_running):
-            running = np.empty((0, X.shape[1]))
-        else:
-            running = check_array(X_running, dtype=np.float64, input_name="X_running")
-            if running.shape[1] != X.shape[1]:
-                raise ValueError(
-                    f"X_running has {running.shape[1]} features, "
-                    f"the finished tasks have {X.shape[1]}"
-                )
         if reset:
             self.scaler_ = SeenScaler()
             self.origin_ = float(y.min())
@@ -227,6 +232,8 @@ class NURDClassifier(BaseEstimator):
             model = BoostedTrees() if self.regressor is None else clone(self.regressor)
             self.regressor_ = model.fit(X, y)
             self._fitted_on = len(y)
+            # The range may grow before the next refit; the model goes on with the one it knows.
+            self.regressor_scaler_ = copy.copy(self.scaler_)
         self.propensity_ = self._fit_propensity(X, running) if len(running) else None
 
     def _fit_propensity(self, finished: np.ndarray, running: np.ndarray) -> Any:
@@ -236,10 +243,10 @@ class NURDClassifier(BaseEstimator):
         is_running = np.repeat([0, 1], [len(finished), len(running)])
         return model.fit(np.concatenate([finished, running]), is_running)
 
-    def _latency(self, rows: np.ndarray) -> np.ndarray:
+    def _latency(self, X: np.ndarray) -> np.ndarray:
         if self.regressor_ is None:
-            return np.full(len(rows), np.nan)
-        return self.regressor_.predict(rows)
+            return np.full(len(X), np.nan)
+        return self.regressor_.predict(self.regressor_scaler_.transform(X) if self.scale else X)
 
     def _weights(self, rows: np.ndarray) -> np.ndarray:
         if self.propensity_ is None:
@@ -251,11 +258,8 @@ class NURDClassifier(BaseEstimator):
         return np.maximum(z, np.finfo(float).tiny)
 
     def _check_parameters(self) -> None:
-        if self.threshold is not None and not (np.isfinite(self.threshold) and self.threshold > 0):
-            raise ValueError(f"threshold={self.threshold}: must be a finite number above 0")
-        if not 0 <= self.alpha <= 1:
-            raise ValueError(f"alpha={self.alpha}: allowed is 0 to 1")
-        if not 0 < self.eps <= 1:
-            raise ValueError(f"eps={self.eps}: allowed is above 0, up to 1")
-        if self.refit_fraction < 0:
+        if self.threshold is not None:
+            check_threshold(self.threshold)
+        check_calibration(self.alpha, self.eps)
+        if not self.refit_fraction >= 0:
             raise ValueError(f"refit_fraction={self.refit_fraction}: must not be negative")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from common.run import Run
     from projects.nurd.baselines import MethodSpec
 
+# Value of the column `machines` where every flag gets a fresh machine.
+UNLIMITED = -1.0
 PROGRESS = np.linspace(0.1, 1.0, 10)
 
 
@@ -128,10 +131,12 @@ def _key(protocol: Protocol) -> str:
 
 
 def _role(name: str, spec: MethodSpec) -> str:
-    """Part that a method plays in the claims: only rivals count as baselines."""
+    """Part that a method plays in the claims: only the paper's own baselines are rivals."""
     if spec.family == "nurd":
         return "method" if name == "nurd" else "ablation"
-    return "privileged" if spec.privileged else "rival"
+    if spec.privileged:
+        return "privileged"
+    return "beyond" if spec.family == "rule" or name == "quantile" else "rival"
 
 
 def _labels(job: Job) -> dict[str, Any]:
@@ -149,12 +154,13 @@ def _protocol_labels(protocol: Protocol) -> dict[str, Any]:
 
 def _control(job: Job, protocol: Protocol, name: str) -> Outcome:
     """Flag nothing, or flag every straggler at the first checkpoint."""
+    from projects.nurd.job_completion import oracle_flags
+
     first = next(iter(replay(job, protocol)))
     parts, slow = split(job, protocol), job.stragglers(protocol.quantile)
-    flag_time = np.full(job.n, np.inf)
-    if name == "oracle":
-        flag_time[slow & parts.test] = float(first.moment.min())
-    score = np.where(np.isfinite(flag_time), 2.0, 0.0)
+    chosen = slow & parts.test & (name == "oracle")
+    flag_time = oracle_flags(chosen, float(first.moment.min()))
+    score = np.where(chosen, 1.0, 0.0)
     return Outcome(flag_time, score, parts.test, slow, parts.dropped, 1)
 
 
@@ -177,15 +183,20 @@ def _observe_completion(
     """Simulate what relaunching the flagged tasks does to the job's completion time."""
     from projects.nurd.job_completion import reduction, simulate
 
-    finish = completion_times(job, protocol)
-    pool = job.latency[~job.stragglers(protocol.quantile)]
-    for share in run.params["machines"]:
-        spare = None if share is None else round(share * job.n)
-        done = simulate(finish, outcome.flag_time, pool, machines=spare, seed=0)
-        saved = {"jct_reduction": reduction(finish.max(), done.completion)}
-        where = {"machines": -1.0 if share is None else share, **labels}
+    finish, slow = completion_times(job, protocol), job.stragglers(protocol.quantile)
+    for share, policy in product(run.params["machines"], run.params["policies"]):
+        done = simulate(
+            finish,
+            outcome.flag_time,
+            job.latency[~slow],
+            machines=None if share is None else round(share * job.n),
+            policy=policy,
+            needed=slow,
+        )
+        where = {"machines": UNLIMITED if share is None else share, "policy": policy, **labels}
+        saved = {"jct_reduction": reduction(finish.max(), done.job_time)}
         run.observe(saved, unit="%", measurement="simulated", **where)
-        wasted = {"wasted_copy_time": done.wasted / finish.sum()}
+        wasted = {"wasted_copy_time": done.wasted_seconds / finish.sum()}
         run.observe(wasted, measurement="simulated", **where)
 
 

@@ -52,6 +52,7 @@ def completion(observations: pd.DataFrame) -> Figure:
     rows = observations[
         (observations["metric"] == "jct_reduction")
         & (observations["machines"] == -1)
+        & (observations["policy"] == "copy")
         & (observations["variant"] != "none")
     ]
     label = "reduction [%]"
@@ -91,6 +92,7 @@ def machines(observations: pd.DataFrame) -> Figure:
     rows = observations[
         (observations["metric"] == "jct_reduction")
         & (observations["machines"] >= 0)
+        & (observations["policy"] == "copy")
         & (observations["variant"] != "none")
     ]
 

@@ -115,7 +115,7 @@ def generate_job(
         family = FAMILIES[int(rng.integers(2))]
     if family not in FAMILIES:
         raise ValueError(f"family={family!r}: allowed are {', '.join(FAMILIES)}")
-    n = int(round(_log_uniform(rng, config.tasks))) if n is None else n
+    n = round(_log_uniform(rng, config.tasks)) if n is None else n
     if n < MIN_TASKS:
         raise ValueError(f"n={n}: need at least {MIN_TASKS} tasks")
     base = _log_uniform(rng, config.base_seconds)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -73,7 +74,8 @@ class Job:
             Rows with the task's id, start and end [s], and the feature columns.
         overlaps : {"error", "drop", "keep"}
             What to do with a record that begins before the task's previous one ends. ``keep``
-            counts both durations, as a plain sum of end minus start does.
+            counts both durations, as a plain sum of end minus start does, and orders a task's
+            records by their end: that is when they become known.
 
         Raises
         ------
@@ -83,6 +85,7 @@ class Job:
         """
         _require_columns(frame, (task, start, end, *features), name)
         frame = frame.reset_index(drop=True)
+        _check_rows(frame[task].isna(), frame, task, name, "no task id")
         _check_finite(frame, (start, end, *features), task, name)
         _check_rows(frame[end] < frame[start], frame, task, name, f"{end} is before {start}")
         frame = _in_time_order(frame, task, start, end, name)
@@ -92,7 +95,7 @@ class Job:
         first = np.concatenate([[0], np.cumsum(counts)])
         origin = frame[start].min()
         begin, finish = (frame[c].to_numpy(float) - origin for c in (start, end))
-        latency = np.add.reduceat(finish - begin, first[:-1])
+        latency = running_sums(finish - begin, first)[first[1:] - 1]
         usage = frame[list(features)].to_numpy(float)
         job = cls(name, dataset, ids, latency, first, begin, finish, usage, tuple(features))
         if not (latency > 0).all():
@@ -118,6 +121,7 @@ class Job:
         """
         _require_columns(frame, (task, latency, *features), name)
         frame = frame.reset_index(drop=True)
+        _check_rows(frame[task].isna(), frame, task, name, "no task id")
         _check_finite(frame, (latency, *features), task, name)
         _check_rows(frame[latency] <= 0, frame, task, name, f"{latency} is not positive")
         _check_rows(frame[task].duplicated(), frame, task, name, "duplicate task id")
@@ -155,7 +159,18 @@ class Job:
         """Straggler threshold tau [s]: the ``int(q n)``-th smallest latency (section 2, step 1).
 
         It looks at the whole job; in production a service objective takes its place.
+
+        Raises
+        ------
+        NotEnoughData
+            If a task has not finished: there is no hindsight yet.
         """
+        unfinished = int((~np.isfinite(self.latency)).sum())
+        if unfinished:
+            raise NotEnoughData(
+                f"job {self.name}: {unfinished} of {self.n} tasks have not finished, so its "
+                "percentiles are unknown; pass a threshold"
+            )
         return float(np.sort(self.latency)[int(quantile * self.n)])
 
     def stragglers(self, quantile: float = 0.9) -> np.ndarray:
@@ -176,6 +191,23 @@ class Job:
         )
 
 
+def running_sums(values: np.ndarray, first: np.ndarray) -> np.ndarray:
+    """Sums of the rows so far, begun anew with every task, shape of ``values``.
+
+    ``first`` is that of :class:`Job`. What other tasks do changes nothing, not even a rounding:
+    a difference of sums over all tasks would.
+
+    Examples
+    --------
+    >>> running_sums(np.array([1.0, 2.0, 3.0]), np.array([0, 2, 3])).tolist()
+    [1.0, 3.0, 3.0]
+    """
+    sums = np.empty_like(values, dtype=float)
+    for a, b in pairwise(first.tolist()):
+        np.cumsum(values[a:b], axis=0, out=sums[a:b])
+    return sums
+
+
 def _require_columns(frame: pd.DataFrame, columns: tuple[str, ...], name: str) -> None:
     missing = [column for column in columns if column not in frame]
     if missing:
@@ -184,7 +216,8 @@ def _require_columns(frame: pd.DataFrame, columns: tuple[str, ...], name: str) -
 
 def _check_rows(bad: pd.Series, frame: pd.DataFrame, task: str, name: str, what: str) -> None:
     if bad.any():
-        row = int(np.flatnonzero(bad)[0])
+        # The label, not the place: sorting has kept the labels of the rows as they were passed.
+        row = bad.index[bad][0]
         raise ValueError(f"job {name}, task {frame[task][row]}, row {row}: {what}")
 
 
@@ -202,7 +235,7 @@ def _check_size(n: int, name: str) -> None:
 def _in_time_order(frame: pd.DataFrame, task: str, start: str, end: str, name: str) -> pd.DataFrame:
     if (frame.groupby(task, sort=False)[start].diff() < 0).any():
         log.warning("job %s: records are not in time order; sorted", name)
-    return frame.sort_values([task, start, end], kind="stable").reset_index(drop=True)
+    return frame.sort_values([task, start, end], kind="stable")
 
 
 def _without_overlaps(
@@ -211,11 +244,20 @@ def _without_overlaps(
     if overlaps not in ("error", "drop", "keep"):
         raise ValueError(f"overlaps={overlaps!r}: allowed are 'error', 'drop', 'keep'")
     if overlaps == "keep":
-        return frame
-    reach = frame.groupby(task, sort=False)[end].cummax()
-    bad = frame[start] < reach.groupby(frame[task], sort=False).shift()
+        return frame.sort_values([task, end, start], kind="stable")
+    bad = _overlapping(frame, task, start, end)
     if overlaps == "error":
         _check_rows(bad, frame, task, name, "record overlaps the previous one of its task")
-    elif bad.any():
-        log.warning("job %s: dropped %d overlapping records", name, int(bad.sum()))
-    return frame[~bad].reset_index(drop=True)
+    before = len(frame)
+    while bad.any():
+        # One per task at a time: what overlaps a dropped record alone may stay.
+        frame = frame[~(bad & (bad.groupby(frame[task], sort=False).cumsum() == 1))]
+        bad = _overlapping(frame, task, start, end)
+    if len(frame) < before:
+        log.warning("job %s: dropped %d overlapping records", name, before - len(frame))
+    return frame
+
+
+def _overlapping(frame: pd.DataFrame, task: str, start: str, end: str) -> pd.Series:
+    reach = frame.groupby(task, sort=False)[end].cummax()
+    return frame[start] < reach.groupby(frame[task], sort=False).shift()

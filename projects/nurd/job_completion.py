@@ -1,8 +1,8 @@
 """What flags are worth: replay a job with flagged tasks started anew on another machine.
 
-The clock is the replay's: seconds since the job's start. A flagged task i that gets a machine at
-``s_i`` takes ``y_i`` there, drawn from the latencies of the job's non-stragglers; the draw belongs
-to the task, so that all methods compared on a job get the same.
+The clock is that of :func:`projects.nurd.protocol.completion_times`. A flagged task i that gets a
+machine at ``s_i`` takes ``y_i`` there, drawn from the latencies of the job's non-stragglers; the
+draw belongs to the task, so that all methods compared on a job get the same.
 
 * ``policy="copy"``: the original goes on, the first to end wins and the other one is stopped. The
   task is complete at ``min(finish_i, s_i + y_i)``.
@@ -24,8 +24,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-
-from projects.nurd.job import Job
 
 Policy = Literal["copy", "restart"]
 Freed = Literal["copies", "all"]
@@ -80,7 +78,7 @@ def simulate(
     Parameters
     ----------
     finish : ndarray, shape (n,)
-        When each task finishes by itself [s], :func:`projects.nurd.protocol.finish_times`.
+        When each task finishes by itself [s], :func:`projects.nurd.protocol.completion_times`.
     flag_time : ndarray, shape (n,)
         When each task is flagged [s]; infinite for never. Flags of ended tasks do nothing.
     pool : ndarray, shape (m,)
@@ -123,10 +121,7 @@ def simulate(
         start = _queue(finish, flag_time, draw, machines, policy, freed)
     copied = np.isfinite(start)
     anew = np.where(copied, start + draw, np.inf)
-    if policy == "copy":
-        completion = np.minimum(finish, anew)
-    else:
-        completion = np.where(copied, anew, finish)
+    completion = np.minimum(finish, anew) if policy == "copy" else np.where(copied, anew, finish)
     seconds = np.where(copied, completion - np.where(copied, start, 0.0), 0.0)
     wasted = anew >= finish
     if needed is not None:
@@ -147,29 +142,6 @@ def oracle_flags(straggler: np.ndarray, first_checkpoint: float | np.ndarray) ->
     ``oracle_flags(np.ones(n, bool), ...)``, which copies every task.
     """
     return np.where(straggler, first_checkpoint, np.inf)
-
-
-def flag_seconds(job: Job, flag_time: np.ndarray) -> np.ndarray:
-    """Turn flags of the protocols that count records into seconds since the job's start.
-
-    A task flagged at checkpoint k has shown its first k + 1 records: the flag falls on the end of
-    the last of them.
-
-    Parameters
-    ----------
-    job : Job
-        The job that was replayed.
-    flag_time : ndarray, shape (n,)
-        Record numbers k as ``Outcome.flag_time`` has them under ``warm_start`` and ``authors``;
-        infinite for never.
-    """
-    seconds = np.full(job.n, np.inf)
-    flagged = np.flatnonzero(np.isfinite(flag_time))
-    rows = job.first[flagged] + flag_time[flagged].astype(int)
-    if (rows >= job.first[flagged + 1]).any():
-        raise ValueError("flag_time counts more records than the task has: is it in seconds?")
-    seconds[flagged] = job.end[rows]
-    return seconds
 
 
 def _queue(

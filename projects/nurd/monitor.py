@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -10,11 +9,13 @@ from typing import Any, Literal
 import numpy as np
 
 from projects.nurd.estimator import NURDClassifier
-from projects.nurd.thresholds import kaplan_meier_quantile
+from projects.nurd.thresholds import check_threshold, kaplan_meier_quantile
+from projects.nurd.weighting import check_calibration
 
-log = logging.getLogger(__name__)
 Event = Mapping[str, Any]
 EVENT_TYPES = ("task_start", "task_progress", "task_end")
+EVENT_KEYS = ("type", "time", "job", "task")
+STATUSES = ("success", "failed", "killed")
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,8 @@ class StragglerMonitor:
     threshold : float, mapping or "kaplan_meier"
         Straggler threshold in seconds: one for all jobs (a service objective), one per job name
         (such as the 90th percentile of earlier runs), or the censored estimate of the job's own
-        90th percentile, which is infinite until nine tenths have finished or outlived it.
+        90th percentile. That is infinite until nine tenths have finished or outlived it, so it
+        gives advice only on tasks that started later than those: none where all start together.
     n_tasks : mapping, optional
         Number of tasks of each job, where it is known before all have started.
     aggregate : {"mean", "last"}
@@ -65,6 +67,12 @@ class StragglerMonitor:
     warm_fraction, step_fraction : float
         First prediction once this share of a job's tasks has finished, then one whenever this
         share has newly finished.
+
+    Notes
+    -----
+    A task's latency and running time are counted from its start event, pauses included, and a
+    record reaches back to the event before it. On tasks without pauses between their records,
+    the advice is that of a replay under ``leak_free``.
 
     Examples
     --------
@@ -94,19 +102,29 @@ class StragglerMonitor:
     ) -> None:
         if aggregate not in ("mean", "last"):
             raise ValueError(f"aggregate={aggregate!r}: allowed are 'mean' and 'last'")
-        if isinstance(threshold, str) and threshold != "kaplan_meier":
+        if isinstance(threshold, Mapping):
+            for value in threshold.values():
+                check_threshold(value)
+        elif not isinstance(threshold, str):
+            check_threshold(threshold)
+        elif threshold != "kaplan_meier":
             raise ValueError(f"threshold={threshold!r}: a number, a mapping or 'kaplan_meier'")
-        if isinstance(threshold, int | float) and not (np.isfinite(threshold) and threshold > 0):
-            raise ValueError(f"threshold={threshold}: must be a finite number above 0")
+        check_calibration(alpha, eps)
         self.threshold = threshold
         self.n_tasks = dict(n_tasks or {})
         self.aggregate = aggregate
         self.alpha, self.eps = alpha, eps
         self.warm_fraction, self.step_fraction = warm_fraction, step_fraction
         self._jobs: dict[str, _Job] = {}
+        # Kept here, so that an event that raises takes no advice with it.
+        self._due: dict[str, float] = {}
+        self._advice: list[Speculation] = []
 
     def update(self, events: Iterable[Event]) -> list[Speculation]:
         """Take events in time order and return new advice; each task is named once.
+
+        A prediction waits for the other events of its moment, but not beyond the end of the call:
+        pass what happened at one time in one call.
 
         Parameters
         ----------
@@ -118,22 +136,30 @@ class StragglerMonitor:
         Raises
         ------
         ValueError
-            For an unknown type, a task id that starts twice, an event of an unknown task, time
-            running backwards, or features that change their names.
+            For an unknown type or status, a task id that starts twice, an event of an unknown
+            task, time running backwards, features that change their names or are no numbers.
+            Events before the one at fault have been taken; the next call returns their advice.
         """
-        advice: list[Speculation] = []
-        due: dict[str, float] = {}
         for event in events:
-            job = self._jobs.setdefault(str(event["job"]), _Job(str(event["job"]), self.aggregate))
-            # A prediction waits for all events of its moment.
-            for name in [name for name, time in due.items() if time < event["time"]]:
-                advice += self._predict(self._jobs[name], due.pop(name))
+            if missing := [key for key in EVENT_KEYS if key not in event]:
+                raise ValueError(f"event without {missing}: {dict(event)}")
+            job = self._job(str(event["job"]))
+            for name in [name for name, time in self._due.items() if time < event["time"]]:
+                self._predict(name)
             job.take(event)
             if event["type"] == "task_end" and len(job.latencies) >= self._next_count(job):
-                due[job.name] = event["time"]
-        for name, time in due.items():
-            advice += self._predict(self._jobs[name], time)
+                self._due[job.name] = float(event["time"])
+        for name in list(self._due):
+            self._predict(name)
+        advice, self._advice = self._advice, []
         return advice
+
+    def _job(self, name: str) -> _Job:
+        if name not in self._jobs:
+            if isinstance(self.threshold, Mapping) and name not in self.threshold:
+                raise ValueError(f"no threshold for job {name!r}; known: {[*self.threshold]}")
+            self._jobs[name] = _Job(name, self.aggregate)
+        return self._jobs[name]
 
     def _next_count(self, job: _Job) -> int:
         n = self.n_tasks.get(job.name, len(job.tasks))
@@ -141,31 +167,31 @@ class StragglerMonitor:
         step = max(1, round(self.step_fraction * n))
         return first if job.checked == 0 else job.checked + step - (job.checked - first) % step
 
-    def _predict(self, job: _Job, time: float) -> list[Speculation]:
+    def _predict(self, name: str) -> None:
+        job, time = self._jobs[name], self._due.pop(name)
         job.checked = len(job.latencies)
-        running = [task for task in job.tasks.values() if task.runs and task.features is not None]
-        latencies = np.array(job.latencies)
-        elapsed = np.array([task.elapsed for task in running])
-        tau = self._threshold(job, latencies, elapsed)
-        inside = elapsed < tau
-        running = [task for task, keep in zip(running, inside, strict=True) if keep]
+        tau = self._threshold(job, time)
+        # A task that has run for tau is a straggler by definition: nothing is left to predict.
+        running = [task for task in job.running() if time - task.begun < tau]
+        running = [task for task in running if task.features is not None]
         if not running or not np.isfinite(tau):
-            return []
+            return
         model = job.model = job.model or NURDClassifier(alpha=self.alpha, eps=self.eps)
         model.set_params(threshold=tau)
         rows = np.array([task.features for task in running])
-        model.partial_fit(np.array(job.finished), latencies, rows)
-        scores = model.decision_function(rows, elapsed[inside])
-        new = [(t, s) for t, s in zip(running, scores, strict=True) if s >= 1 and not t.flagged]
-        return [_advise(job.name, task, time, float(score), tau) for task, score in new]
+        model.partial_fit(np.array(job.finished), np.array(job.latencies), rows)
+        scores = model.decision_function(rows, np.array([time - task.begun for task in running]))
+        for task, score in zip(running, scores.tolist(), strict=True):
+            if score >= 1 and not task.flagged:
+                task.flagged = True
+                self._advice.append(_advise(name, task, time, score, tau))
 
-    def _threshold(self, job: _Job, finished: np.ndarray, elapsed: np.ndarray) -> float:
+    def _threshold(self, job: _Job, time: float) -> float:
         if isinstance(self.threshold, Mapping):
-            if job.name not in self.threshold:
-                raise ValueError(f"no threshold for job {job.name!r}; known: {[*self.threshold]}")
             return float(self.threshold[job.name])
-        if self.threshold == "kaplan_meier":
-            return kaplan_meier_quantile(finished, elapsed)
+        if isinstance(self.threshold, str):
+            elapsed = np.array([time - task.begun for task in job.running()])
+            return kaplan_meier_quantile(np.array(job.latencies), elapsed)
         return float(self.threshold)
 
 
@@ -203,46 +229,57 @@ class _Job:
     checked: int = 0
     now: float = -np.inf
 
+    def running(self) -> list[_Task]:
+        return [task for task in self.tasks.values() if task.runs]
+
     def take(self, event: Event) -> None:
+        """Check an event, then take it: one that raises leaves the job as it was."""
         kind, time, name = event["type"], float(event["time"]), event["task"]
+        where = f"job {self.name}, task {name!r}"
         if kind not in EVENT_TYPES:
-            raise ValueError(f"event type {kind!r}: allowed are {EVENT_TYPES}")
-        if not time >= self.now:
-            raise ValueError(f"job {self.name}, task {name}: time runs back to {time} s")
-        self.now = time
-        if kind == "task_start":
-            if name in self.tasks:
-                raise ValueError(f"job {self.name}: duplicate task id {name!r}")
-            self.tasks[name] = _Task(name, time, time)
-            return
+            raise ValueError(f"{where}: event type {kind!r}: allowed are {EVENT_TYPES}")
+        if not (time >= self.now and np.isfinite(time)):
+            raise ValueError(f"{where}: time goes from {self.now} s to {time} s")
         task = self.tasks.get(name)
+        if kind == "task_start":
+            if task is not None:
+                raise ValueError(f"{where}: duplicate task id, it has started before")
+            self.now, self.tasks[name] = time, _Task(name, time, time)
+            return
         if task is None or not task.runs:
-            raise ValueError(f"job {self.name}: {kind} of task {name!r}, which is not running")
-        if event.get("features"):
-            task.observe(time, self._values(event["features"], name), self.aggregate)
+            raise ValueError(f"{where}: {kind} of a task that is not running")
+        status = event.get("status", "success")
+        if status not in STATUSES:
+            raise ValueError(f"{where}: status {status!r}: allowed are {STATUSES}")
+        values = self._values(event["features"], where) if event.get("features") else None
+        self.now = time
+        if values is not None:
+            task.observe(time, values, self.aggregate)
         if kind == "task_end":
             task.runs = False
-            if event.get("status", "success") == "success" and task.features is not None:
-                self.latencies.append(max(task.elapsed, time - task.begun))
+            if status == "success" and task.features is not None:
+                self.latencies.append(time - task.begun)
                 self.finished.append(task.features)
 
-    def _values(self, features: Mapping[str, float], task: Any) -> np.ndarray:
-        columns = tuple(sorted(features))
-        self.columns = self.columns or columns
-        if columns != self.columns:
-            missing, extra = set(self.columns) - set(columns), set(columns) - set(self.columns)
+    def _values(self, features: Mapping[str, float], where: str) -> np.ndarray:
+        names = tuple(sorted(features))
+        if self.columns and names != self.columns:
+            missing, extra = set(self.columns) - set(names), set(names) - set(self.columns)
             raise ValueError(
-                f"job {self.name}, task {task}: features changed "
-                f"(missing {sorted(missing)}, new {sorted(extra)})"
+                f"{where}: features changed (missing {sorted(missing)}, new {sorted(extra)})"
             )
-        return np.array([features[name] for name in self.columns], dtype=float)
+        values = np.array([features[name] for name in names], dtype=float)
+        if not np.isfinite(values).all():
+            bad = [names[i] for i in np.flatnonzero(~np.isfinite(values))]
+            raise ValueError(f"{where}: features {bad} are not finite numbers")
+        self.columns = names
+        return values
 
 
 def _advise(job: str, task: _Task, time: float, score: float, tau: float) -> Speculation:
-    task.flagged = True
-    lead = tau - task.elapsed
+    elapsed = time - task.begun
     reason = (
         f"task {task.name} of {job}: adjusted latency {score * tau:.4g} s reaches the threshold "
-        f"{tau:.4g} s after {task.elapsed:.4g} s of running"
+        f"{tau:.4g} s after {elapsed:.4g} s of running"
     )
-    return Speculation(job, task.name, time, score, task.elapsed, lead, reason)
+    return Speculation(job, task.name, time, score, elapsed, tau - elapsed, reason)

@@ -22,7 +22,7 @@ from typing import Literal
 import numpy as np
 
 from common.errors import did_you_mean
-from projects.nurd.job import Job
+from projects.nurd.job import Job, running_sums
 from projects.nurd.scaling import SeenScaler
 
 Name = Literal["leak_free", "warm_start", "authors"]
@@ -76,13 +76,15 @@ class Checkpoint:
     time : float
         ``leak_free``: seconds since the job's start. Else the number of records k.
     finished, running : ndarray of int
-        Positions of the tasks in the job; only running test tasks are listed.
+        Positions of the tasks in the job. Of the running tasks only those of the test set are
+        listed, and in time only those with a record so far that have run for less than tau.
     X_finished, X_running : ndarray, shapes (n_F, d) and (n_R, d)
         Scaled features; columns that have been constant so far are 0.
     y_finished : ndarray, shape (n_F,)
         Latencies [s].
     elapsed : ndarray, shape (n_R,)
-        Seconds that the running tasks have run.
+        Seconds that the running tasks have run: in time until now, as if each had gone on since
+        its last record; else until the end of record k.
     moment : ndarray, shape (n_R,)
         Seconds at which each running task is looked at, on the clock of :func:`completion_times`.
     n, threshold : int and float
@@ -136,7 +138,8 @@ def split(job: Job, protocol: Protocol) -> Split:
         done_at = finish_times(job)
         initial = done_at <= checkpoint_times(done_at, job.n, protocol)[0]
     else:
-        initial = job.latency < np.sort(job.latency)[int(protocol.warm_fraction * job.n)]
+        count = max(2, int(protocol.warm_fraction * job.n))
+        initial = job.latency < np.sort(job.latency)[count]
     test = ~initial
     if not protocol.clean or job.static:
         return Split(initial, test, 0)
@@ -176,7 +179,8 @@ def _replay_in_time(job: Job, protocol: Protocol, threshold: float) -> Iterator[
         finished = np.flatnonzero(done_at <= time)
         latest = _latest_record(job, time)
         running = np.flatnonzero(~(done_at <= time) & (latest >= 0))
-        elapsed = np.full(len(running), time) if job.static else age[latest[running]]
+        # The clock goes on after the last record, and a monitor can read it.
+        elapsed = age[latest[running]] + (time - job.end[latest[running]])
         # A task that has run for tau is a straggler by definition: nothing is left to predict.
         running, elapsed = running[elapsed < threshold], elapsed[elapsed < threshold]
         if not len(running):
@@ -219,18 +223,6 @@ def finish_times(job: Job) -> np.ndarray:
     return np.where(np.isfinite(job.latency), done_at, np.inf)
 
 
-def _running_means(job: Job) -> np.ndarray:
-    """Time-weighted mean of a task's usage up to and with each record, shape (R, d)."""
-    length = (job.end - job.start)[:, None]
-    if job.static:
-        return job.usage
-    weighted = np.cumsum(length * job.usage, axis=0)
-    before = np.concatenate([np.zeros((1, weighted.shape[1])), weighted])[job.first[:-1]]
-    weighted = weighted - np.repeat(before, job.records(), axis=0)
-    age = _record_ages(job)[:, None]
-    return np.divide(weighted, age, out=job.usage.copy(), where=age > 0)
-
-
 def _latest_record(job: Job, time: float) -> np.ndarray:
     """Position of each task's last record that ended by ``time``, shape (n,); -1 for none."""
     seen = np.concatenate([[0], np.cumsum(job.end <= time)])
@@ -249,11 +241,13 @@ def _replay_in_records(job: Job, protocol: Protocol, threshold: float) -> Iterat
         usage = usage * (age / np.repeat(job.latency, records))[:, None]
         scaler.see(usage[job.first[1:] - 1])
     slow = job.latency >= threshold
-    last = int(records[parts.test & slow].max()) - 1
+    last = int(records[parts.test & slow].max(initial=0)) - 1
     for index, k in enumerate(range(FIRST_CHECKPOINT, last, protocol.every)):
         # A test task whose last record lies before this checkpoint has joined the training set.
         finished = np.flatnonzero(parts.initial | (parts.test & (records <= k)))
         running = np.flatnonzero(parts.test & (records > k))
+        if not len(finished):
+            continue
         X_finished = usage[job.first[finished + 1] - 1]
         X_running = usage[job.first[running] + k]
         if protocol.name == "warm_start":
@@ -279,19 +273,13 @@ def _replay_in_records(job: Job, protocol: Protocol, threshold: float) -> Iterat
 
 def _running_means(job: Job) -> np.ndarray:
     """Time-weighted mean of a task's usage up to and with each record, shape (R, d)."""
-    length = (job.end - job.start)[:, None]
     if job.static:
         return job.usage
-    weighted = np.cumsum(length * job.usage, axis=0)
-    before = np.concatenate([np.zeros((1, weighted.shape[1])), weighted])[job.first[:-1]]
-    weighted = weighted - np.repeat(before, job.records(), axis=0)
-    age = _record_ages(job)[:, None]
+    length, age = (job.end - job.start)[:, None], _record_ages(job)[:, None]
+    weighted = running_sums(length * job.usage, job.first)
     return np.divide(weighted, age, out=job.usage.copy(), where=age > 0)
 
 
 def _record_ages(job: Job) -> np.ndarray:
     """Running time of its task at the end of each record, shape (R,)."""
-    total = np.cumsum(job.end - job.start)
-    before = np.concatenate([[0.0], total])[job.first[:-1]]
-    # Rounding must not push a last record beyond its task's latency; fmin passes over NaN.
-    return np.fmin(total - np.repeat(before, job.records()), np.repeat(job.latency, job.records()))
+    return running_sums(job.end - job.start, job.first)

@@ -5,50 +5,44 @@ from __future__ import annotations
 import numpy as np
 
 from projects.nurd.guarded import Degenerate, as_score
-from projects.nurd.job import Job
+from projects.nurd.job import Job, running_sums
 from projects.nurd.protocol import Checkpoint
 
 
 class UsageSoFar:
-    """What a job's tasks have used by a given age, whatever the protocol shows of it.
+    """What a job's tasks have used by a checkpoint, unscaled and the same under every protocol.
 
     Parameters
     ----------
     job : Job
-        Its records are read up to the age that is asked for and no further.
+        Of a running task's records those are read that the checkpoint shows, and no others.
 
     Attributes
     ----------
-    age : ndarray, shape (R,)
-        Running time of its task at the end of each record [s].
     mean : ndarray, shape (R, d)
-        Time-weighted mean of the usage up to and with each record.
+        Time-weighted mean of a task's usage up to and with each record.
     """
 
     def __init__(self, job: Job) -> None:
-        self.first = job.first
-        length = job.end - job.start
-        self.age = self._within_task(length[:, None])[:, 0]
-        weighted, age = self._within_task(length[:, None] * job.usage), self.age[:, None]
+        self.job = job
+        length = (job.end - job.start)[:, None]
+        age = running_sums(length, job.first)
+        weighted = running_sums(length * job.usage, job.first)
         self.mean = np.divide(weighted, age, out=job.usage.copy(), where=age > 0)
 
-    def at(self, tasks: np.ndarray, elapsed: np.ndarray) -> np.ndarray:
-        """Return the mean usage of ``tasks`` at the ages ``elapsed``, shape (len(tasks), d)."""
-        rows = np.empty(len(tasks), dtype=int)
-        for i, (task, age) in enumerate(zip(tasks, elapsed, strict=True)):
-            low, high = self.first[task], self.first[task + 1]
-            # An age is a sum of lengths, so it is only equal up to rounding.
-            seen = np.searchsorted(self.age[low:high], age * (1 + 1e-9), side="right")
-            rows[i] = low + max(seen, 1) - 1
-        return self.mean[rows]
+    def running(self, checkpoint: Checkpoint) -> np.ndarray:
+        """Return the mean usage so far of the running tasks, shape (n_R, d)."""
+        tasks, first = checkpoint.running, self.job.first
+        if (checkpoint.moment == checkpoint.time).all():
+            ended = np.concatenate([[0], np.cumsum(self.job.end <= checkpoint.time)])
+            seen = ended[first[tasks + 1]] - ended[first[tasks]]
+            return self.mean[first[tasks] + np.maximum(seen, 1) - 1]
+        # The protocols in records give the number of the record instead of a time.
+        return self.mean[first[tasks] + int(checkpoint.time)]
 
     def final(self) -> np.ndarray:
         """Return the mean usage over the whole run of every task, shape (n, d)."""
-        return self.mean[self.first[1:] - 1]
-
-    def _within_task(self, values: np.ndarray) -> np.ndarray:
-        total = np.concatenate([np.zeros((1, values.shape[1])), np.cumsum(values, axis=0)])
-        return total[1:] - np.repeat(total[self.first[:-1]], np.diff(self.first), axis=0)
+        return self.mean[self.job.first[1:] - 1]
 
 
 class ElapsedRule:
@@ -134,7 +128,7 @@ class LATE:
         if not total > 0:
             raise Degenerate("finished tasks have done no measurable work")
         elapsed = checkpoint.elapsed
-        work = self.usage.at(checkpoint.running, elapsed)[:, self.work] * elapsed
+        work = self.usage.running(checkpoint)[:, self.work] * elapsed
         progress = np.clip(work / total, 1e-6, 0.99)
         rate = progress / np.maximum(elapsed, 1e-9)
         left = (1.0 - progress) / rate

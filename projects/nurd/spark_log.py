@@ -129,8 +129,8 @@ def task_events(path: str | Path) -> Iterator[dict[str, Any]]:
     -----
     Features are the metrics that a heartbeat can carry, cumulative since the task's start; the
     totals that exist only at the end (run time, CPU time) are left out. A log holds heartbeats
-    only in local mode with ``spark.eventLog.logStageExecutorMetrics``; they bear no time, so
-    they get that of the latest event before them. For a live application there is
+    only in local mode with ``spark.eventLog.logStageExecutorMetrics``, and without a time: they
+    are spaced evenly between the events around them. For a live application there is
     :class:`projects.nurd.spark_live.SparkTaskFeed`.
     """
     events = _stream(Path(path))
@@ -151,29 +151,42 @@ def task_events(path: str | Path) -> Iterator[dict[str, Any]]:
 
 
 def _stream(path: Path) -> list[dict[str, Any]]:
-    """Stream events with times since the epoch, heartbeats at the latest time before them."""
+    """Stream events of a log with times since the epoch."""
     names: dict[int, str] = {}
     events: list[dict[str, Any]] = []
     heartbeats: list[tuple[str, dict[str, Any], float]] = []
+    waiting: list[tuple[str, dict[str, Any]]] = []
     seen: set[tuple[str, int]] = set()
     clock = 0.0
     for where, event in _located(path):
         with _located_errors(where):
-            clock = max(clock, event_time(event))
             learn_names(event, names)
             if event["Event"] == "SparkListenerExecutorMetricsUpdate":
                 if event.get("Metrics Updated"):
-                    heartbeats.append((where, event, clock))
+                    waiting.append((where, event))
                 continue
+            now = event_time(event)
+            if now > clock:
+                heartbeats += _spread(waiting, clock, now)
+                waiting, clock = [], now
             for one in stream_events(event, now=clock, names=names):
                 key = (one["type"], one["task"])
                 _refuse_second(key in seen, one["job"], one["task"], one["type"])
                 seen.add(key)
                 events.append(one)
+    heartbeats += _spread(waiting, clock, clock)
     for where, event, now in heartbeats:  # read last: only the end of a task names its counters
         with _located_errors(where):
             events += stream_events(event, now=now, names=names)
     return events
+
+
+def _spread(
+    waiting: list[tuple[str, dict[str, Any]]], before: float, after: float
+) -> list[tuple[str, dict[str, Any], float]]:
+    """Heartbeats bear no time but come regularly: space them between the times around them."""
+    step = (after - before) / (len(waiting) + 1)
+    return [(*heartbeat, before + step * i) for i, heartbeat in enumerate(waiting, start=1)]
 
 
 def _refuse_second(seen: bool, job: str, task: int, what: str) -> None:

@@ -44,6 +44,14 @@ def calibration(rho: float, alpha: float) -> float:
     return 1.0 / (1.0 + rho) - alpha
 
 
+def check_calibration(alpha: float, eps: float) -> None:
+    """Raise ValueError for an offset or a floor out of range."""
+    if not 0 <= alpha <= 1:
+        raise ValueError(f"alpha={alpha}: allowed is 0 to 1")
+    if not 0 < eps <= 1:
+        raise ValueError(f"eps={eps}: allowed is above 0, up to 1")
+
+
 def weights(z: np.ndarray, delta: float, eps: float) -> np.ndarray:
     """Return ``w = max(eps, min(z + delta, 1))``, shape of ``z`` (section 2, step 9).
 
