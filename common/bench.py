@@ -61,7 +61,7 @@ def time_pair(benchmark: Benchmark, repeats: int = 7) -> Timing:
     Each is called once beforehand, so that compilation and caches are not timed.
     """
     results = benchmark.ours(), benchmark.peer()
-    agreement = benchmark.agreement(*results) if benchmark.agreement else {}
+    agreed = benchmark.agreement(*results) if benchmark.agreement else {}
     ours: list[float] = []
     peer: list[float] = []
     for _ in range(repeats):
@@ -77,7 +77,7 @@ def time_pair(benchmark: Benchmark, repeats: int = 7) -> Timing:
         sizes=benchmark.sizes,
         ours_range=(min(ours), max(ours)),
         peer_range=(min(peer), max(peer)),
-        agreement=agreement,
+        agreement={name: float(value) for name, value in agreed.items()},
     )
 
 

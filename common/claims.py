@@ -1,29 +1,31 @@
-"""From observations to verdicts: estimates of the six kinds of claim, and the rules above them."""
+"""From observations to verdicts: the rules, and the caps of the labels."""
 
 from __future__ import annotations
 
 import logging
-from dataclasses import asdict, dataclass, replace
+import math
+from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from common.errors import RepriseError, did_you_mean
-from common.papers import Claim, Filter, load_claims, load_paper, load_target
+from common.errors import DataError, MissingExtra
+from common.estimates import ClaimError, Untested, estimate_claim, select, side_rows
+from common.papers import Claim, load_claims, load_paper, load_target
 from common.results import (
     DATA_LABELS,
     MEASUREMENT_LABELS,
     RECORD,
     VERDICTS,
     Folder,
+    RunRecord,
     paper_folder,
     read_json,
     write_json,
 )
-from common.stats import Estimate, bootstrap, trend
+from common.stats import ONE_UNIT, Estimate
 
 if TYPE_CHECKING:
-    import numpy as np
     import pandas as pd
 
 log = logging.getLogger(__name__)
@@ -37,14 +39,6 @@ VERDICTS_BEST_FIRST = (
     "error",
 )
 HARDWARE_QUANTITIES = ("time", "energy", "memory")
-
-
-class ClaimError(RepriseError):
-    """The observations do not hold what a claim names."""
-
-
-class Untested(RepriseError):
-    """A claim cannot be judged here; the message is the reason."""
 
 
 @dataclass(frozen=True)
@@ -77,20 +71,44 @@ class Verdict:
 
 def judge_paper(root: Path, size: str, target: str, slug: str) -> list[Verdict]:
     """Judge all claims of a paper against a results tree and write ``verdicts.json``."""
+    path = paper_folder(root, size, target, slug) / VERDICTS
+    verdicts = judge_claims(root, size, target, slug)
+    write_json(path, [asdict(verdict) for verdict in verdicts])
+    return verdicts
+
+
+def judge_claims(root: Path, size: str, target: str, slug: str) -> list[Verdict]:
+    """Judge all claims of a paper against a results tree, in memory."""
     paper = load_paper(slug)
     verdicts = []
     for claim in load_claims(slug):
         folder = Folder(Path(root), size, target, slug, claim.experiment)
         declared = paper.experiment(claim.experiment)
         verdicts.append(judge_folder(claim, folder, size in declared.sizes, declared.targets))
-    path = paper_folder(root, size, target, slug) / VERDICTS
-    write_json(path, [asdict(verdict) for verdict in verdicts])
     return verdicts
 
 
 def read_verdicts(path: Path) -> list[Verdict]:
-    """Read a ``verdicts.json``."""
-    return [Verdict(**entry) for entry in read_json(path)]
+    """Read a ``verdicts.json``; keys that a newer version has added are left out.
+
+    Raises
+    ------
+    DataError
+        If the file is missing or does not hold verdicts.
+    """
+    names = {field.name for field in fields(Verdict)}
+    try:
+        entries = [{k: v for k, v in entry.items() if k in names} for entry in read_json(path)]
+        verdicts = [Verdict(**entry) for entry in entries]
+    except (AttributeError, TypeError) as error:
+        raise DataError(
+            f"{path}: not this version's verdicts ({error}); run `reprise verdicts` again"
+        ) from error
+    # JSON knows no tuples.
+    return [
+        replace(v, paper_value=tuple(v.paper_value)) if isinstance(v.paper_value, list) else v
+        for v in verdicts
+    ]
 
 
 def judge_folder(
@@ -104,8 +122,14 @@ def judge_folder(
             raise Untested(record.reason)
         if record.status == "failed":
             raise ClaimError(f"the experiment failed: {record.reason}")
-        return judge(claim, folder.observations(), folder)
-    except Untested as error:
+        observations = folder.observations()
+        left_out = _left_out(claim, record, observations)
+        verdict = judge(claim, observations, folder)
+        if claim.each == "variant" and left_out:
+            note = f"without {', '.join(left_out)}, which the run skipped"
+            verdict = replace(verdict, reason="; ".join(filter(None, [verdict.reason, note])))
+        return verdict
+    except (Untested, MissingExtra) as error:
         return _verdict(claim, folder, "untested", str(error))
     except Exception as error:
         log.debug("claim %s", claim.id, exc_info=True)
@@ -122,15 +146,19 @@ def judge(claim: Claim, observations: pd.DataFrame, folder: Folder) -> Verdict:
     Untested
         If no observation is left inside the claim's scope.
     """
-    rows = _best_labelled(claim, select(observations, claim))
+    rows = _best_labelled(claim, side_rows(claim, select(observations, claim)))
     data = max(rows["data"].unique(), key=DATA_LABELS.index)
     measurement = max(rows["measurement"].unique(), key=MEASUREMENT_LABELS.index)
     estimator = load_target(claim.function) if claim.function else partial(estimate_claim, claim)
     estimate = estimator(rows)
-    unit = claim.unit or claim.paper.unit or _only(rows["unit"])
+    unit = claim.unit or estimate.unit or claim.paper.unit
+    if not unit and claim.kind not in ("ratio", "trend"):
+        unit = _only(rows["unit"])
     estimate = estimate.scaled(claim.scale, unit)
     if claim.deterministic and estimate.low is None:
-        estimate = replace(estimate, low=estimate.value, high=estimate.value, note="")
+        notes = [note for note in estimate.note.split("; ") if note != ONE_UNIT]
+        exact = {"low": estimate.value, "high": estimate.value}
+        estimate = replace(estimate, **exact, note="; ".join(notes))
     verdict, reason = decide(claim, estimate, data, measurement)
     return _verdict(claim, folder, verdict, reason, estimate, data, measurement)
 
@@ -138,8 +166,10 @@ def judge(claim: Claim, observations: pd.DataFrame, folder: Folder) -> Verdict:
 def decide(claim: Claim, estimate: Estimate, data: str, measurement: str) -> tuple[str, str]:
     """Apply the verdict rules and the caps of the two labels; return verdict and reason."""
     reasons = [estimate.note] if estimate.note else []
-    if estimate.value != estimate.value:
+    if math.isnan(estimate.value):
         return "untested", "; ".join([*reasons, "the estimate has no value"])
+    if math.isinf(estimate.value):
+        return "error", "; ".join([*reasons, "the estimate is infinite"])
     low = estimate.value if estimate.low is None else estimate.low
     high = estimate.value if estimate.high is None else estimate.high
     floor = -float("inf") if claim.accept.low is None else claim.accept.low
@@ -152,10 +182,10 @@ def decide(claim: Claim, estimate: Estimate, data: str, measurement: str) -> tup
         verdict = "weaker"
     else:
         verdict = "not reproduced"
-    for cap in _caps(claim, estimate, data, measurement):
-        if verdict == "reproduced":
-            verdict = "consistent"
-            reasons.append(f"capped: {cap}")
+    caps = _caps(claim, estimate, data, measurement)
+    if caps and verdict == "reproduced":
+        verdict = "consistent"
+        reasons.append(f"capped: {', '.join(caps)}")
     return verdict, "; ".join(reasons)
 
 
@@ -169,7 +199,7 @@ def _caps(claim: Claim, estimate: Estimate, data: str, measurement: str) -> list
         and measurement != claim.paper.measurement
     ):
         caps.append(f"{measurement} {claim.quantity}")
-    if estimate.low is None:
+    if estimate.low is None or estimate.high is None:
         caps.append("no interval")
     return caps
 
@@ -178,7 +208,9 @@ def _right_direction(claim: Claim, low: float, high: float) -> bool:
     """Whether the interval lies wholly between "no effect" and the accepted range."""
     neutral = claim.no_effect
     if neutral is None:
-        neutral = {"difference": 0.0, "ordering": 0.0, "trend": 0.0, "ratio": 1.0}.get(claim.kind)
+        # An estimate is compared in the claim's own unit: "no effect" of a ratio in % is 100.
+        none = {"difference": 0.0, "ordering": 0.0, "trend": 0.0, "ratio": claim.scale}
+        neutral = none.get(claim.kind)
     if neutral is None:
         return False
     if claim.accept.low is not None and neutral < claim.accept.low:
@@ -188,37 +220,18 @@ def _right_direction(claim: Claim, low: float, high: float) -> bool:
     return False
 
 
-# -- selecting rows ------------------------------------------------------------------------
-
-
-def select(observations: pd.DataFrame, claim: Claim) -> pd.DataFrame:
-    """Rows of the claim's metric that pass its filter and carry a value."""
-    metrics = observations["metric"].unique()
-    if claim.metric not in metrics:
-        raise ClaimError(
-            f"claim {claim.id!r} names metric {claim.metric!r}, which {claim.experiment!r} did not "
-            f"observe{did_you_mean(claim.metric, metrics)}"
-        )
-    rows = observations[observations["metric"] == claim.metric]
-    rows = rows[matches(rows, claim.where, claim.id) & rows["value"].notna()]
-    if not len(rows):
-        raise Untested(f"no observation of {claim.metric!r} passes {claim.where}")
-    return rows
-
-
-def matches(rows: pd.DataFrame, condition: Filter, claim_id: str = "") -> pd.Series:
-    """Boolean mask of the rows that fulfil a filter; a list means "one of"."""
-    import pandas as pd
-
-    mask = pd.Series(True, index=rows.index)
-    for column, wanted in condition.items():
-        if column not in rows:
-            raise ClaimError(
-                f"claim {claim_id!r} filters on column {column!r}{did_you_mean(column, rows)}"
-            )
-        wanted = wanted if isinstance(wanted, list | tuple) else [wanted]
-        mask &= rows[column].isin(wanted)
-    return mask
+def _left_out(claim: Claim, record: RunRecord, observations: pd.DataFrame) -> dict[str, str]:
+    """Variants that the run skipped altogether; a claim that names one is untested."""
+    there = set(observations.loc[observations["metric"] == claim.metric, "variant"])
+    skipped = {entry["variant"]: entry["reason"] for entry in record.skipped}
+    absent = {variant: why for variant, why in skipped.items() if variant not in there}
+    over = claim.over if isinstance(claim.over, tuple) else (claim.over,)
+    for condition in (claim.where, claim.of, *over, *claim.order):
+        named = condition.get("variant", [])
+        for variant in named if isinstance(named, list | tuple) else [named]:
+            if variant in absent:
+                raise Untested(f"{variant!r} was skipped: {absent[variant]}")
+    return absent
 
 
 def _best_labelled(claim: Claim, rows: pd.DataFrame) -> pd.DataFrame:
@@ -243,100 +256,6 @@ def _check_scope(claim: Claim, folder: Folder, at_size: bool, targets: tuple[str
         raise Untested(f"not run: {folder.experiment!r} has no result at {folder.size}")
 
 
-# -- the six kinds -------------------------------------------------------------------------
-
-
-def estimate_claim(claim: Claim, rows: pd.DataFrame) -> Estimate:
-    """Estimate a claim of one of the six declared kinds, before scaling.
-
-    The sides of a claim are columns of a table with one row per natural unit; units that lack
-    one of the sides are left out and counted in the note.
-    """
-    if claim.kind == "trend":
-        return _trend(claim, rows)
-    sides = _sides(claim, rows)
-    table, dropped = side_table(claim, rows, sides)
-    aggregate = _aggregate(claim.aggregate)
-    sign = 1.0 if claim.better == "higher" else -1.0
-
-    def statistic(stack: np.ndarray) -> np.ndarray:
-        import numpy as np
-
-        means = aggregate(stack)
-        if claim.kind in ("value", "bound"):
-            return means[..., 0]
-        if claim.kind == "ordering":
-            return (-sign * np.diff(means, axis=-1)).min(axis=-1)
-        rivals = sign * (sign * means[..., 1:]).max(axis=-1)
-        if claim.kind == "ratio":
-            return means[..., 0] / rivals
-        return sign * (means[..., 0] - rivals)
-
-    estimate = bootstrap(table, statistic)
-    if dropped:
-        note = f"{dropped} of {dropped + len(table)} units lack a side and are left out"
-        estimate = replace(estimate, note="; ".join(filter(None, [estimate.note, note])))
-    return estimate
-
-
-def side_table(claim: Claim, rows: pd.DataFrame, sides: list[Filter]) -> tuple[np.ndarray, int]:
-    """Table of shape (units, sides) of values averaged over seeds, and how many units it lost."""
-    import pandas as pd
-
-    columns = []
-    for side in sides:
-        chosen = rows[matches(rows, side, claim.id)]
-        if not len(chosen):
-            raise ClaimError(f"claim {claim.id!r}: no observation of {claim.metric!r} has {side}")
-        columns.append(chosen.groupby(_unit_columns(claim))["value"].mean())
-    table = pd.concat(columns, axis=1)
-    complete = table.dropna()
-    if not len(complete):
-        raise ClaimError(f"claim {claim.id!r}: no unit has all of {sides}")
-    return complete.to_numpy(), len(table) - len(complete)
-
-
-def _unit_columns(claim: Claim) -> list[str]:
-    # Items of two datasets may share a name; they are still two units.
-    return ["dataset", "item"] if claim.unit_of_analysis == "item" else [claim.unit_of_analysis]
-
-
-def _sides(claim: Claim, rows: pd.DataFrame) -> list[Filter]:
-    if claim.kind == "ordering":
-        return list(claim.order)
-    if claim.kind in ("value", "bound"):
-        return [claim.of]
-    if not claim.each:
-        return [claim.of, *(claim.over if isinstance(claim.over, tuple) else (claim.over,))]
-    names = sorted(rows[matches(rows, claim.over, claim.id)][claim.each].unique())
-    if not names:
-        raise ClaimError(f"claim {claim.id!r}: no observation of {claim.metric!r} has {claim.over}")
-    return [claim.of, *({**claim.over, claim.each: name} for name in names)]
-
-
-def _aggregate(name: str) -> Any:
-    import numpy as np
-
-    function = {"mean": np.mean, "median": np.median, "min": np.min, "max": np.max}[name]
-    return lambda stack: function(stack, axis=-2)
-
-
-def _trend(claim: Claim, rows: pd.DataFrame) -> Estimate:
-    rows = rows[matches(rows, claim.of, claim.id)]
-    if claim.trend_in not in rows:
-        raise ClaimError(
-            f"claim {claim.id!r}: no parameter column {claim.trend_in!r}"
-            f"{did_you_mean(claim.trend_in, rows)}"
-        )
-    table = rows.pivot_table(
-        index=_unit_columns(claim), columns=claim.trend_in, values="value", aggfunc="mean"
-    ).dropna()
-    if table.shape[1] < 3 or not len(table):
-        raise Untested(f"a trend in {claim.trend_in!r} needs three values, got {table.shape[1]}")
-    strengths = trend(table.columns.to_numpy(), table.to_numpy(), claim.statistic)
-    return bootstrap(strengths[:, None], lambda stack: stack.mean(axis=(-2, -1)))
-
-
 def _only(units: pd.Series) -> str:
     unique = units.unique()
     return str(unique[0]) if len(unique) == 1 else ""
@@ -352,7 +271,7 @@ def _verdict(
     measurement: str = "",
 ) -> Verdict:
     def number(value: float | None) -> float | None:
-        return None if value is None or value != value else float(value)
+        return None if value is None or not math.isfinite(value) else float(value)
 
     return Verdict(
         paper=folder.paper,
@@ -365,7 +284,7 @@ def _verdict(
         estimate=number(estimate.value) if estimate else None,
         low=number(estimate.low) if estimate else None,
         high=number(estimate.high) if estimate else None,
-        n=estimate.n if estimate else 0,
+        n=int(estimate.n) if estimate else 0,
         unit=estimate.unit if estimate else (claim.unit or claim.paper.unit),
         paper_value=claim.paper.value,
         paper_unit=claim.paper.unit,

@@ -11,8 +11,10 @@ from typing import Annotated, Any
 import typer
 
 from common.data.cli import app as data_app
-from common.errors import ConfigError, RepriseError
+from common.errors import ConfigError, RepriseError, known
 from common.papers import SIZES, TARGETS, load_claims, load_paper, load_target, slugs
+
+INTERRUPTED = 130  # 128 and the number of SIGINT
 
 app = typer.Typer(
     name="reprise",
@@ -24,10 +26,19 @@ app = typer.Typer(
 )
 app.add_typer(data_app, name="data")
 
+
+def _size(value: str) -> str:
+    return known(value, SIZES, "size")
+
+
+def _target(value: str) -> str:
+    return known(value, TARGETS, "target")
+
+
 PaperName = Annotated[str, typer.Argument(help="Paper slug; `reprise list` shows them.")]
 PaperNames = Annotated[list[str] | None, typer.Argument(help="Paper slugs; all by default.")]
-Size = Annotated[str, typer.Option(help=" | ".join(SIZES))]
-Target = Annotated[str, typer.Option(help=" | ".join(TARGETS))]
+Size = Annotated[str, typer.Option(help=" | ".join(SIZES), callback=_size)]
+Target = Annotated[str, typer.Option(help=" | ".join(TARGETS), callback=_target)]
 Results = Annotated[Path, typer.Option(help="Root of the results tree.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
@@ -40,9 +51,10 @@ def main() -> None:
     except RepriseError as error:
         typer.echo(f"reprise: {error}", err=True)
         sys.exit(2)
-    except KeyboardInterrupt:
-        typer.echo("reprise: interrupted; the same command goes on where it stopped", err=True)
-        sys.exit(130)
+    except SystemExit as end:
+        if end.code == INTERRUPTED:  # the framework has caught Ctrl-C itself
+            typer.echo("reprise: interrupted; the same command goes on where it stopped", err=True)
+        raise
 
 
 def _version(wanted: bool) -> None:
@@ -223,7 +235,7 @@ def verify(
     for paper in papers or slugs():
         judged = judge_paper(results, size, target, paper)
         if record:
-            typer.echo(f"recorded {verification.record(paper, judged)}")
+            typer.echo(f"recorded {verification.record(paper, judged)}", err=as_json)
         changes += verification.check(paper, judged)
     failed = verification.failures(changes, strict=strict)
     if as_json:
@@ -333,7 +345,10 @@ def _overrides(pairs: list[str]) -> dict[str, Any]:
         key, found, value = pair.partition("=")
         if not found:
             raise ConfigError(f"--set {pair!r}: expected KEY=VALUE")
-        overrides[key] = yaml.safe_load(value)
+        try:
+            overrides[key] = yaml.safe_load(value)
+        except (yaml.YAMLError, ValueError) as error:
+            raise ConfigError(f"--set {pair!r}: the value is not YAML ({error})") from error
     return overrides
 
 
@@ -346,10 +361,11 @@ def _console() -> Any:
 
 def _table(columns: tuple[str, ...], rows: list[tuple[Any, ...]]) -> None:
     from rich.table import Table
+    from rich.text import Text
 
     table = Table(*columns, header_style="bold")
     for row in rows:
-        table.add_row(*(str(cell) for cell in row))
+        table.add_row(*(Text(str(cell)) for cell in row))  # Text: ".[nurd]" is no markup
     _console().print(table)
 
 

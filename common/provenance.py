@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import importlib.metadata
+import re
 import resource
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -56,10 +59,26 @@ def git_state() -> dict[str, Any]:
 
 def loaded_versions() -> dict[str, str]:
     """Versions of the distributions that this process has imported anything from."""
-    owners = importlib.metadata.packages_distributions()
+    owners = _owners()
     modules = {name.partition(".")[0] for name in sys.modules}
     names = {distribution for module in modules for distribution in owners.get(module, ())}
     return {name: importlib.metadata.version(name) for name in sorted(names)}
+
+
+@functools.cache
+def _owners() -> Mapping[str, list[str]]:
+    return importlib.metadata.packages_distributions()
+
+
+def without_folders(text: str) -> str:
+    """Cut absolute paths down to their last part: a record names no folder of this machine.
+
+    Examples
+    --------
+    >>> without_folders("no such file '/home/me/data/jobs.csv', see https://example.org/a/b")
+    "no such file 'jobs.csv', see https://example.org/a/b"
+    """
+    return re.sub(r"(?<![\w/.~])/(?:[^\s/:'\"]+/)+", "", text)
 
 
 class Execution:

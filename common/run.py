@@ -14,7 +14,6 @@ import itertools
 import json
 import logging
 import math
-import re
 import traceback
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -23,7 +22,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from common.errors import ConfigError, DataError, MissingExtra, RepriseError, did_you_mean, known
 from common.journal import Journal, Notes
 from common.papers import Paper
-from common.provenance import Execution, code_digest
+from common.provenance import Execution, code_digest, without_folders
 from common.results import (
     COLUMNS,
     DATA_LABELS,
@@ -370,7 +369,7 @@ class Run:
             rows = self._write_observations([])
         self._write_record(
             status=status,
-            reason=_without_folders(reason),
+            reason=without_folders(reason),
             config=config,
             digest=digest,
             measurements=metered_totals(rows),
@@ -426,8 +425,3 @@ def _plain(name: str, value: Any) -> str | int | float | bool | None:
             "pass a string, a number, a boolean or None"
         )
     return value
-
-
-def _without_folders(text: str) -> str:
-    """Cut absolute paths down to file names: a record names no folder of this machine."""
-    return re.sub(r"(?<![\w/:.])/(?:[^\s/:'\"]+/)+", "", text)

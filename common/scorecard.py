@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from common.claims import VERDICTS_BEST_FIRST, Verdict
-from common.papers import projects_root
+from common.papers import projects_root, slugs
 from common.plotting import VERDICT_SYMBOLS
 from common.results import write_bytes
 
@@ -35,6 +35,7 @@ def number(value: float | None) -> str:
     """
     if value is None:
         return "–"
+    value += 0.0  # no "-0"
     return f"{float(f'{value:.3g}'):g}" if abs(value) >= 1e-4 else f"{value:.2g}"
 
 
@@ -74,13 +75,14 @@ def cells(verdict: Verdict) -> tuple[str, ...]:
 def as_table(verdicts: Sequence[Verdict], title: str = "") -> Table:
     """Scorecard for the terminal."""
     from rich.table import Table
+    from rich.text import Text
 
     table = Table(title=title or None, title_justify="left", header_style="bold")
     for column in COLUMNS:
         table.add_column(column, overflow="fold")
     for verdict in verdicts:
-        row = list(cells(verdict))
-        row[5] = f"[{TERMINAL_COLOURS[verdict.verdict]}]{row[5]}[/]"
+        row = [Text(cell) for cell in cells(verdict)]  # Text: "[ms]" is a unit, no markup
+        row[5].stylize(TERMINAL_COLOURS[verdict.verdict])
         table.add_row(*row)
     return table
 
@@ -88,8 +90,12 @@ def as_table(verdicts: Sequence[Verdict], title: str = "") -> Table:
 def as_markdown(verdicts: Sequence[Verdict]) -> str:
     """Scorecard as a Markdown table."""
     lines = ["| " + " | ".join(COLUMNS) + " |", "|" + " --- |" * len(COLUMNS)]
-    lines += ["| " + " | ".join(c.replace("|", "\\|") for c in cells(v)) + " |" for v in verdicts]
+    lines += ["| " + " | ".join(map(_markdown_cell, cells(v))) + " |" for v in verdicts]
     return "\n".join(lines) + "\n"
+
+
+def _markdown_cell(text: str) -> str:
+    return " ".join(text.replace("|", "\\|").split())
 
 
 def summary(verdicts: Sequence[Verdict]) -> str:
@@ -110,9 +116,12 @@ def reasons(verdicts: Sequence[Verdict]) -> list[str]:
 
 
 def write_docs(verdicts: Sequence[Verdict]) -> list[Path]:
-    """Write the scorecard into the README and each paper's part of it into the paper's card."""
-    cards = {projects_root().parent / "README.md": ("scorecard", list(verdicts))}
-    for slug in dict.fromkeys(verdict.paper for verdict in verdicts):
+    """Write each paper's scorecard into its card; that of all papers into the README."""
+    judged_papers = list(dict.fromkeys(verdict.paper for verdict in verdicts))
+    cards = {}
+    if set(judged_papers) >= set(slugs()):  # else the rows of the other papers would be lost
+        cards[projects_root().parent / "README.md"] = ("scorecard", list(verdicts))
+    for slug in judged_papers:
         own = [verdict for verdict in verdicts if verdict.paper == slug]
         cards[projects_root() / slug / "README.md"] = ("verdicts", own)
     for path, (block, judged) in cards.items():

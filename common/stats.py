@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
 RESAMPLES = 10_000
 LEVEL = 0.95
+ONE_UNIT = "one unit: no interval"
 # Rows of one chunk of resamples; keeps the gathered block near 100 MB for wide tables.
 _CHUNK_CELLS = 4_000_000
 
@@ -72,7 +73,8 @@ def bootstrap(
     Returns
     -------
     Estimate
-        With ``low = high = None`` for a single unit.
+        With ``low = high = None`` for a single unit, and where a resample has no finite value
+        (a ratio whose denominator may be zero).
 
     Notes
     -----
@@ -96,17 +98,21 @@ def bootstrap(
     n = len(table)
     if n == 0:
         raise ValueError("no units to estimate from")
-    value = float(statistic(table))
-    if n == 1:
-        return Estimate(value, None, None, 1, note="one unit: no interval")
     rng = np.random.default_rng(seed)
     chunk = max(1, _CHUNK_CELLS // table.size)
-    draws = [
-        statistic(table[rng.integers(n, size=(min(chunk, resamples - done), n))])
-        for done in range(0, resamples, chunk)
-    ]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        value = float(statistic(table))
+        if n == 1:
+            return Estimate(value, None, None, 1, note=ONE_UNIT)
+        draws = [
+            statistic(table[rng.integers(n, size=(min(chunk, resamples - done), n))])
+            for done in range(0, resamples, chunk)
+        ]
+    values = np.concatenate(draws)
+    if not np.isfinite(values).all():
+        return Estimate(value, None, None, n, note="resamples without a finite value: no interval")
     tail = (1 - level) / 2
-    low, high = np.quantile(np.concatenate(draws), [tail, 1 - tail])
+    low, high = np.quantile(values, [tail, 1 - tail])
     note = f"{n} units: the percentile interval is too narrow" if n < 10 else ""
     return Estimate(value, float(low), float(high), n, note=note)
 

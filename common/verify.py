@@ -8,17 +8,19 @@ from pathlib import Path
 
 from common.claims import VERDICTS_BEST_FIRST, Verdict
 from common.papers import load_paper
-from common.results import read_json, write_json
+from common.results import DATA_LABELS, read_json, write_json
 
 RECORD = "verdicts.json"
+Entry = dict[str, str]
+Key = tuple[str, str, str]
 
 
 @dataclass(frozen=True)
 class Change:
     """How a claim's verdict stands to the recorded one.
 
-    ``status`` is ``same``, ``better``, ``worse``, ``new`` (nothing recorded) or ``missing``
-    (recorded, but not judged on this data now).
+    ``status`` is ``same``, ``better``, ``worse``, ``new`` (never judged before) or ``missing``
+    (recorded, but not judged on this data now, or no longer a claim).
     """
 
     paper: str
@@ -37,28 +39,31 @@ def recorded_path(slug: str) -> Path:
 def check(slug: str, verdicts: Sequence[Verdict]) -> list[Change]:
     """Compare a paper's verdicts at one size and target with the recorded ones.
 
-    A verdict is compared only with one on the same data label: without the real data a claim is
-    judged on something else, which is ``missing``, not ``worse``. An untested or failed claim is
-    compared with all that is recorded for it.
+    A verdict is compared with the one on the same data label. One that is recorded on other data
+    is ``missing``, not ``worse``, unless it stands beside and on weaker data than there is now. A
+    verdict without data (untested, or an error) is compared with all that is recorded for it.
     """
-    path = recorded_path(slug)
-    recorded = read_json(path) if path.exists() else []
+    recorded = _read(slug)
     changes = []
     for verdict in verdicts:
-        key = (verdict.size, verdict.target, verdict.claim)
-        entries = [e for e in recorded if (e["size"], e["target"], e["claim"]) == key]
-        same_data = [e for e in entries if not verdict.data or e["data"] == verdict.data]
+        entries = [entry for entry in recorded if _key(entry) == _place(verdict)]
         if not entries:
-            changes.append(Change(slug, verdict.claim, "new", "", verdict.verdict))
-        for entry in same_data or entries:
-            status = "missing" if not same_data else _status(entry["verdict"], verdict.verdict)
-            if status == "worse" and verdict.verdict == "untested":
+            changes.append(Change(slug, verdict.claim, "new", "", verdict.verdict, verdict.reason))
+        comparable = [e for e in entries if not verdict.data or e["data"] in ("", verdict.data)]
+        for entry in entries:
+            status, reason = _status(entry["verdict"], verdict.verdict), verdict.reason
+            if entry not in comparable:
+                if comparable and _weaker(entry["data"], verdict.data):
+                    continue
                 status = "missing"
+                reason = f"recorded on {entry['data']} data, now judged on {verdict.data}"
             changes.append(
-                Change(
-                    slug, verdict.claim, status, entry["verdict"], verdict.verdict, verdict.reason
-                )
+                Change(slug, verdict.claim, status, entry["verdict"], verdict.verdict, reason)
             )
+    changes += [
+        Change(slug, entry["claim"], "missing", entry["verdict"], "", "no longer a claim")
+        for entry in _orphans(recorded, verdicts)
+    ]
     return changes
 
 
@@ -69,26 +74,61 @@ def failures(changes: Sequence[Change], *, strict: bool) -> list[Change]:
 
 
 def record(slug: str, verdicts: Sequence[Verdict]) -> Path:
-    """Record verdicts, in place of those at the same size, target, claim and data."""
+    """Record verdicts, in place of those at the same size, target, claim and data.
 
-    def key(entry: dict[str, str]) -> tuple[str, ...]:
-        return tuple(entry[name] for name in ("size", "target", "claim", "data"))
-
-    path = recorded_path(slug)
-    entries = {key(entry): entry for entry in (read_json(path) if path.exists() else [])}
+    A verdict without data (untested, or an error) is recorded only where no other is.
+    """
+    recorded = _read(slug)
+    orphans = _orphans(recorded, verdicts)
+    entries = {(_key(e), e["data"]): e for e in recorded if e not in orphans}
     for verdict in verdicts:
-        entry = {
+        key = _place(verdict)
+        if verdict.data:
+            entries.pop((key, ""), None)
+        elif any(other == key and data for other, data in entries):
+            continue
+        entries[key, verdict.data] = {
             "size": verdict.size,
             "target": verdict.target,
             "claim": verdict.claim,
             "data": verdict.data,
             "verdict": verdict.verdict,
         }
-        entries[key(entry)] = entry
+    path = recorded_path(slug)
     write_json(path, [entries[name] for name in sorted(entries)])
     return path
 
 
+def _read(slug: str) -> list[Entry]:
+    path = recorded_path(slug)
+    return read_json(path) if path.exists() else []
+
+
+def _key(entry: Entry) -> Key:
+    return entry["size"], entry["target"], entry["claim"]
+
+
+def _place(verdict: Verdict) -> Key:
+    return verdict.size, verdict.target, verdict.claim
+
+
+def _orphans(recorded: Sequence[Entry], verdicts: Sequence[Verdict]) -> list[Entry]:
+    """Entries at the size and target of the verdicts whose claim is not among them."""
+    judged = {_place(verdict) for verdict in verdicts}
+    places = {key[:2] for key in judged}
+    return [e for e in recorded if _key(e)[:2] in places and _key(e) not in judged]
+
+
+def _weaker(recorded: str, now: str) -> bool:
+    return DATA_LABELS.index(recorded) > DATA_LABELS.index(now)
+
+
 def _status(recorded: str, now: str) -> str:
+    if recorded == now:
+        return "same"
     before, after = VERDICTS_BEST_FIRST.index(recorded), VERDICTS_BEST_FIRST.index(now)
-    return "same" if before == after else "better" if after < before else "worse"
+    if now == "untested":
+        return "missing" if before < after else "better"
+    if recorded == "untested" and now != "error":
+        return "new"
+    return "better" if after < before else "worse"

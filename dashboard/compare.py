@@ -119,13 +119,14 @@ def _verdicts(verdicts: pd.DataFrame) -> None:
     if not len(verdicts):
         return
     st.subheader("Claims side by side", anchor=False)
-    newest = data.current(verdicts)
+    newest = data.current(verdicts).sort_values(["place", "claim"])
     newest = newest.assign(
         place=newest["machine_label"] + " · " + newest["size"] + " · " + newest["target"],
         text=[_cell(row) for row in newest.itertuples()],
     )
     table = newest.pivot(index="claim", columns="place", values="text").fillna("")
     claims = newest.drop_duplicates("claim").set_index("claim")
+    table = table.loc[claims.index]
     paper = [
         words.paper_value(claims.at[claim, "paper_value"], claims.at[claim, "paper_unit"])
         for claim in table.index

@@ -194,6 +194,14 @@ def declaration(uri: str, run: Any) -> dict[str, Any]:
     return parsed if isinstance(parsed, dict) else {}
 
 
+def claim_notes(uri: str, run: Any) -> dict[str, str]:
+    """Notes that ``claims.yaml`` adds to claims, by claim."""
+    content = artifact(uri, run.run_id, f"{PAPER}/claims.yaml", run.content)
+    parsed = yaml.safe_load(content) if content else None
+    claims = parsed.get("claims") if isinstance(parsed, dict) else None
+    return {claim["id"]: claim["note"] for claim in claims or [] if claim.get("note")}
+
+
 def card(uri: str, run: Any) -> str:
     """Read the paper card as it was when the run was synced."""
     content = artifact(uri, run.run_id, f"{PAPER}/README.md", run.content)

@@ -27,7 +27,7 @@ def main() -> None:
     _identity(store.papers[store.papers["paper"] == slug].iloc[0])
     st.caption(f"{size} size on {target} · {_machines(runs)}")
     _scoreboard(runs, verdicts)
-    _claims(verdicts)
+    _claims(verdicts, data.claim_notes(uri(), newest))
     _figures(runs, declared)
     _card(card)
     _provenance(runs)
@@ -107,7 +107,7 @@ def _scoreboard(runs: pd.DataFrame, verdicts: pd.DataFrame) -> None:
 # -- claims --------------------------------------------------------------------------------
 
 
-def _claims(verdicts: pd.DataFrame) -> None:
+def _claims(verdicts: pd.DataFrame, notes: dict[str, str]) -> None:
     st.header("Claims", anchor=False)
     if not len(verdicts):
         st.info("No claim has been judged on this selection: run `reprise verdicts`, then track.")
@@ -115,12 +115,15 @@ def _claims(verdicts: pd.DataFrame) -> None:
         "Shaded: what counts as reproduced. Dot: measured here, with its 95 % interval. "
         "Diamond: the paper's own number."
     )
-    for claim in verdicts.sort_values(["place", "claim"]).to_dict("records"):
-        with st.container(border=True):
-            _claim(claim)
+    claims = verdicts.sort_values(["place", "claim"]).to_dict("records")
+    for start in range(0, len(claims), 2):
+        pair = claims[start : start + 2]
+        for column, claim in zip(st.columns(2), pair, strict=False):
+            with column, st.container(border=True):
+                _claim(claim, notes.get(claim["claim"], ""))
 
 
-def _claim(claim: dict[str, Any]) -> None:
+def _claim(claim: dict[str, Any], note: str) -> None:
     st.subheader(words.plain(claim["title"]), anchor=claim["claim"])
     st.html(
         words.row(
@@ -141,6 +144,7 @@ def _claim(claim: dict[str, Any]) -> None:
         "paper": words.paper_value(claim["paper_value"], claim["paper_unit"]),
         "accepted": words.accepted(claim["accept_low"], claim["accept_high"]),
         "why": claim["reason"],
+        "note": note,
     }
     text = " · ".join(f"<b>{name}:</b> {html.escape(fact)}" for name, fact in facts.items() if fact)
     place = f"{claim['kind']} from {claim['experiment']} on {claim['machine_label']}"

@@ -121,7 +121,8 @@ def _detail(run: Any) -> None:
     with right:
         _pairs("Versions", record.get("versions"))
         _pairs("Code", record.get("git"))
-    _rows("Measurements", record.get("measurements"))
+    order = ("region", "quantity", "total", "unit", "count", "meter", "measurement")
+    _rows("Measurements", record.get("measurements"), order)
     datasets = record.get("datasets") or {}
     _rows("Data", [{"dataset": name, **_fields(facts)} for name, facts in datasets.items()])
     _pairs("Stand-ins", record.get("stand_ins"))
@@ -141,10 +142,10 @@ def _pairs(title: str, content: Any) -> None:
         st.dataframe({"name": list(names), "value": list(values)}, hide_index=True)
 
 
-def _rows(title: str, content: Any) -> None:
+def _rows(title: str, content: Any, order: tuple[str, ...] | None = None) -> None:
     if content:
         st.markdown(f"**{title}**")
-        st.dataframe(content, hide_index=True)
+        st.dataframe(content, hide_index=True, column_order=order)
 
 
 if __name__ == "__main__":

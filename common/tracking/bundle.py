@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from common.claims import Verdict, judge_folder, read_verdicts
-from common.errors import ConfigError, DataError
+from common.errors import DataError
 from common.papers import Paper, load_claims, load_paper, projects_root
 from common.results import (
     COLUMNS,
@@ -230,12 +230,7 @@ def paper_verdicts(folder: Folder, root: Path | None) -> list[Verdict]:
     """Verdicts of the paper's folder; judged anew, in memory, where nobody has written them."""
     path = paper_folder(folder.root, folder.size, folder.target, folder.paper) / VERDICTS
     if path.exists():
-        try:
-            return read_verdicts(path)
-        except TypeError as error:
-            raise ConfigError(
-                f"{path}: not this version's verdicts ({error}); run `reprise verdicts` again"
-            ) from error
+        return read_verdicts(path)
     paper = _paper(folder.paper, root)
     if paper is None:
         return []

@@ -18,6 +18,8 @@ from projects.nurd.job import Job
 from projects.nurd.protocol import Checkpoint
 
 CONTAMINATION = 0.1
+# No bandwidth gives five equal neighbours a perplexity of 4.5, and SOS would search for one long.
+SOS_PERPLEXITY, SOS_EQUAL_ROWS = 4.5, 5
 
 # Name: class in pyod.models.<name>, parameters, whether it takes a seed.
 DETECTORS: dict[str, tuple[str, dict[str, Any], bool]] = {
@@ -33,7 +35,7 @@ DETECTORS: dict[str, tuple[str, dict[str, Any], bool]] = {
     "ocsvm": ("OCSVM", {}, False),
     "pca": ("PCA", {}, True),
     "sod": ("SOD", {}, False),
-    "sos": ("SOS", {}, False),
+    "sos": ("SOS", {"perplexity": SOS_PERPLEXITY}, False),
 }
 
 
@@ -44,16 +46,21 @@ class Detector:
     ----------
     build : callable
         Returns a fresh PyOD detector.
+    equal_rows : float
+        More equal rows than this and the detector is not defined.
     """
 
-    def __init__(self, build: Callable[[], Any]) -> None:
+    def __init__(self, build: Callable[[], Any], equal_rows: float = np.inf) -> None:
         self.build = build
+        self.equal_rows = equal_rows
         self.fitted_on = np.empty((0, 0))
         self.model: Any = None
 
     def __call__(self, checkpoint: Checkpoint) -> np.ndarray:
         """Return 1 plus the distance from the detector's threshold, in training deviations."""
-        seen = trainable(checkpoint)
+        seen = trainable(checkpoint, among_finished=True)
+        for rows in (seen.X_finished, seen.X_running):
+            self._require_distinct(rows)
         if self.model is None or not np.array_equal(self.fitted_on, seen.X_finished):
             self.model, self.fitted_on = None, seen.X_finished
             self.model = self.build().fit(seen.X_finished)
@@ -62,6 +69,12 @@ class Detector:
         spread = float(np.std(self.model.decision_scores_))
         scores = as_score(1.0 + margin / (spread if spread > 0 else 1.0), margin > 0)
         return np.where(np.isnan(raw), np.nan, scores)
+
+    def _require_distinct(self, rows: np.ndarray) -> None:
+        if self.equal_rows < len(rows):
+            _, counts = np.unique(rows, axis=0, return_counts=True)
+            if counts.max() > self.equal_rows:
+                raise Degenerate(f"more than {self.equal_rows:g} tasks with the same features")
 
 
 class Supervised:
@@ -75,7 +88,7 @@ class Supervised:
         labels = (checkpoint.y_finished > checkpoint.threshold).astype(int)
         if not labels.any():
             raise Degenerate("no finished task is a straggler: all labels are 0")
-        seen = trainable(checkpoint)
+        seen = trainable(checkpoint, among_finished=True)
         model = require("pyod.models.xgbod", extra="nurd").XGBOD(random_state=self.seed, n_jobs=1)
         model.fit(seen.X_finished, labels)
         flags = model.predict(seen.X_running) == 1
@@ -95,7 +108,7 @@ def make_detector(name: str) -> Callable[[Job, int], Guarded]:
             parts = _local_outlier_factors() if name == "lscp" else ()
             return cls(*parts, contamination=CONTAMINATION, **params, **extra)
 
-        return Guarded(Detector(build))
+        return Guarded(Detector(build, SOS_EQUAL_ROWS if name == "sos" else np.inf))
 
     return make
 

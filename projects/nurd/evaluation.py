@@ -25,7 +25,9 @@ class Outcome:
         When each task was first flagged [s], on the clock of
         :func:`~projects.nurd.protocol.completion_times`; infinite if never.
     score : ndarray, shape (n,)
-        Largest score of each task over the checkpoints; -inf if it was never scored.
+        Largest score of each task over the checkpoints; -inf if it was never scored. A task that
+        runs longer is scored more often: even scores without any information reach an AUC above
+        one half.
     test, straggler : ndarray of bool, shape (n,)
         Which tasks count, and which of them are stragglers.
     dropped : int
@@ -84,7 +86,11 @@ def run_method(
         new = tasks[first_flag]
         flag_time[new] = checkpoint.moment[first_flag]
     if not count:
-        raise NotEnoughData(f"job {job.name}: no checkpoint among its {job.n} tasks")
+        done = int(np.isfinite(job.latency).sum())
+        raise NotEnoughData(
+            f"job {job.name}: no checkpoint with finished and running tasks "
+            f"({done} of {job.n} tasks have a latency)"
+        )
     parts = split(job, protocol)
     slow = job.stragglers(protocol.quantile)
     return Outcome(flag_time, score, parts.test, slow, parts.dropped, count)
@@ -107,7 +113,7 @@ def metrics(outcome: Outcome) -> dict[str, float]:
     hits, misses = (slow & flagged).sum(), (slow & ~flagged).sum()
     false = (~slow & flagged).sum()
     tpr = hits / max(hits + misses, 1)
-    return {
+    rates = {
         "tpr": tpr,
         "fpr": false / max((~slow).sum(), 1),
         "fnr": 1.0 - tpr,
@@ -115,6 +121,7 @@ def metrics(outcome: Outcome) -> dict[str, float]:
         "f1": 2 * hits / max(2 * hits + misses + false, 1),
         "auc": auc(slow, outcome.score[outcome.test]),
     }
+    return {name: float(rate) for name, rate in rates.items()}
 
 
 def auc(positive: np.ndarray, score: np.ndarray) -> float:

@@ -41,7 +41,9 @@ class GeneratorConfig:
     body_sd                 sd of log s; gives p50 / min of 1.5 to 3.4 (median 2.1), as the targets
     straggler_share         the 90th percentile of the authors' definition
     far, near               factor of a straggler's slowness, uniform; spans the targets
-    gain                    slope of a load feature in log s, uniform, either sign; choice
+    gain                    slope of a load feature in log s, uniform, either sign: correlations
+                            with log latency of 0.3 to 0.8; the six best features of four of the
+                            real jobs have 0.14 to 0.95
     load_sd                 noise of a task's mean load around the slope; choice
     machines, slow_machines 20 machines, 2 of them slow; choice
     slow_share              probability that a straggler runs on a slow machine; choice

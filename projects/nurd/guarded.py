@@ -95,17 +95,25 @@ class Guarded:
         log.debug("degenerate checkpoint: %s", reason)
 
 
-def trainable(checkpoint: Checkpoint, at_least: int = 2) -> Checkpoint:
+def trainable(checkpoint: Checkpoint, *, among_finished: bool = False) -> Checkpoint:
     """Return the checkpoint without the columns that are constant so far.
+
+    Parameters
+    ----------
+    among_finished : bool
+        Drop columns that are constant among the finished tasks, whatever the running ones show:
+        for models that are fitted on finished tasks alone and divide by a column's spread.
 
     Raises
     ------
     Degenerate
-        With too few finished tasks, or no column left.
+        With fewer than two finished tasks, or no column left.
     """
-    if len(checkpoint.finished) < at_least:
-        raise Degenerate(f"fewer than {at_least} finished tasks")
-    seen = np.concatenate([checkpoint.X_finished, checkpoint.X_running])
+    if len(checkpoint.finished) < 2:
+        raise Degenerate("fewer than 2 finished tasks")
+    seen = checkpoint.X_finished
+    if not among_finished:
+        seen = np.concatenate([seen, checkpoint.X_running])
     keep = seen.max(axis=0) > seen.min(axis=0)
     if not keep.any():
         raise Degenerate("all features are constant")

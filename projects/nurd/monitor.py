@@ -84,9 +84,9 @@ class StragglerMonitor:
     ...     events.append(dict(type="task_progress", time=0.5, job="j", task=i, features=seen))
     ...     events.append(dict(type="task_end", time=load[i], job="j", task=i, features=seen))
     >>> events.sort(key=lambda event: event["time"])
-    >>> advice = StragglerMonitor(threshold=3.0).update(events)
-    >>> {38, 39} <= {item.task for item in advice}
-    True
+    >>> advice = StragglerMonitor(threshold=2.5).update(events)
+    >>> sorted(item.task for item in advice)
+    [36, 37, 38, 39]
     """
 
     def __init__(

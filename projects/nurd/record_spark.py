@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from common.errors import ConfigError, DataError, did_you_mean, require
+from common.errors import ConfigError, DataError, RepriseError, did_you_mean, require
 from common.hardware.machine import fingerprint
 from projects.nurd.spark_live import SparkTaskFeed
 from projects.nurd.spark_log import read_event_log
@@ -34,6 +34,7 @@ log = logging.getLogger("projects.nurd.record_spark")
 HEARTBEAT = "500ms"
 LOG_STAGE = "groupby-zipf"
 LOG_NAME = "event-log.json.gz"
+USAGE_NAME = "usage.csv.gz"
 _SPARK = "SparkListener"
 # What a trimmed event log keeps of each kind of event: nothing that names a machine, a user or a
 # path. Spark's environment, job properties, plans and call sites are left out altogether.
@@ -62,6 +63,8 @@ def record(
     seed: Annotated[int, typer.Option(help="Seed of keys, file sizes and work per row.")] = 7,
 ) -> None:
     """Record usage records of Spark stages, a trimmed event log and a README."""
+    import pandas as pd
+
     names = [name.strip() for name in stages.split(",") if name.strip()]
     for name in names:
         if name not in STAGES:
@@ -77,7 +80,9 @@ def record(
         "machine": fingerprint(),
     }
     with tempfile.TemporaryDirectory(prefix="nurd-spark-") as scratch:
-        facts["jobs"] = list(_record_all(names, Path(scratch), out, seed, facts))
+        recorded = list(_record_all(names, Path(scratch), out, seed, facts))
+    facts["jobs"] = [job for job, _ in recorded]
+    write_usage_records(pd.concat([table for _, table in recorded]), out / USAGE_NAME)
     facts["seconds"] = round(time.monotonic() - began)
     write_bytes(out / "recording.json", json.dumps(facts, indent=1).encode() + b"\n")
     write_bytes(out / "README.md", readme(facts).encode())
@@ -127,6 +132,7 @@ def readme(facts: dict[str, Any]) -> str:
         system=f"{machine['os']}, Python {machine['python']}",
         rows=rows,
         columns=columns,
+        usage_name=USAGE_NAME,
         log_name=LOG_NAME,
         log_stage=LOG_STAGE,
     )
@@ -134,7 +140,7 @@ def readme(facts: dict[str, Any]) -> str:
 
 def _record_all(
     names: list[str], scratch: Path, out: Path, seed: int, facts: dict[str, Any]
-) -> Iterator[dict[str, Any]]:
+) -> Iterator[tuple[dict[str, Any], pd.DataFrame]]:
     """Record the stages, those with equally many slots in the same session."""
     for slots in dict.fromkeys(STAGES[name].slots for name in names):
         folder = scratch / f"local-{slots}"
@@ -146,20 +152,20 @@ def _record_all(
             # The first tasks of a JVM wait for its compiler: let that pass unrecorded.
             skewed_group_by(spark, folder, 2 * slots, seed)
             for name in (n for n in names if STAGES[n].slots == slots):
-                recorded.append(_record_stage(spark, name, folder, out, seed))
+                recorded.append(_record_stage(spark, name, folder, seed))
         finally:
             spark.stop()
-        for job in recorded:
+        for job, table in recorded:
             if job["job"] == LOG_STAGE:
                 event_log = next((folder / "events").iterdir())
                 write_bytes(out / LOG_NAME, trimmed_log(event_log, job["stage"]))
-            yield job
+            yield job, table
 
 
 def _record_stage(
-    spark: SparkSession, name: str, folder: Path, out: Path, seed: int
-) -> dict[str, Any]:
-    """Run one stage, write its usage records, return what the README says of it."""
+    spark: SparkSession, name: str, folder: Path, seed: int
+) -> tuple[dict[str, Any], pd.DataFrame]:
+    """Run one stage; return what the README says of it, and its usage records."""
     plan = STAGES[name]
     events: list[dict[str, Any]] = []
     with (
@@ -177,9 +183,9 @@ def _record_stage(
     events += feed.poll()
     stage = max({e["job"] for e in events}, key=lambda stage: float(stage[6:]))
     table = usage_table(events, feed.samples, stage, name)
-    write_usage_records(table, out / f"{name}.csv.gz")
     log.info("%s: %d records", name, len(table))
-    return {"job": name, "title": plan.title, "slots": plan.slots, "stage": stage, **_size(table)}
+    facts = {"job": name, "title": plan.title, "slots": plan.slots, "stage": stage}
+    return {**facts, **_size(table)}, table
 
 
 def _size(table: pd.DataFrame) -> dict[str, Any]:
@@ -231,9 +237,9 @@ _README = """# Spark stages with stragglers, recorded by this project
 |---|---|---|---|---|---|---|
 {rows}
 
-One file per job, `<job>.csv.gz`: CSV with a header line, one row per usage record. A record ends
-at a heartbeat of Spark (every {heartbeat}) or at the task's finish; records of a task do not
-overlap, and their lengths add up to the task's latency (launch to finish).
+`{usage_name}`: CSV with a header line, one row per usage record. A record ends at a heartbeat of
+Spark (every {heartbeat}) or at the task's finish; records of a task do not overlap, and their
+lengths add up to the task's latency (launch to finish).
 
 | column | unit; meaning |
 |---|---|
@@ -262,7 +268,15 @@ Choices:
 """
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Run from the command line."""
     logging.basicConfig(format="%(message)s")
     log.setLevel(logging.INFO)
-    typer.run(record)
+    try:
+        typer.run(record)
+    except RepriseError as error:
+        raise SystemExit(f"error: {error}") from None
+
+
+if __name__ == "__main__":
+    main()

@@ -73,6 +73,12 @@ METRICS = {
         ((_WRITE, "Shuffle Write Time"),), ("shuffle.write.writeTime",), 1e-9
     ),
 }
+_OWNERS = {
+    "SparkListenerTaskStart": "Task Info",
+    "SparkListenerTaskEnd": "Task Info",
+    "SparkListenerStageSubmitted": "Stage Info",
+    "SparkListenerStageCompleted": "Stage Info",
+}
 LIVE_METRICS = tuple(name for name, metric in METRICS.items() if metric.live)
 _COUNTERS = {counter for metric in METRICS.values() for counter in metric.counters}
 
@@ -153,24 +159,23 @@ def stream_events(
 
 def learn_names(event: Mapping[str, Any], names: dict[int, str]) -> None:
     """Note the names of the accumulators that a finished task or stage lists."""
-    owner = event.get("Task Info", event.get("Stage Info"))
-    for entry in _list(owner, "Accumulables") if isinstance(owner, Mapping) else ():
+    owner = _owner(event)
+    for entry in _list(owner, "Accumulables") if owner else ():
         if isinstance(entry.get("Name"), str) and isinstance(entry.get("ID"), int):
             names[entry["ID"]] = entry["Name"]
 
 
 def event_time(event: Mapping[str, Any]) -> float:
-    """Latest time [s since the epoch] that an event names; 0 if it names none."""
-    places = (event, event.get("Task Info"), event.get("Stage Info"))
-    keys = ("Timestamp", "Submission Time", "Completion Time", "Launch Time", "Finish Time")
-    found = [
-        _number(place, key)
-        for place in places
-        if isinstance(place, Mapping)
-        for key in keys
-        if place.get(key) is not None
-    ]
-    return max(found, default=0.0) * 1e-3
+    """Latest time [s since the epoch] that an event of a task or stage names, else 0."""
+    owner = _owner(event) or {}
+    keys = ("Submission Time", "Completion Time", "Launch Time", "Finish Time")
+    return max((_number(owner, k) for k in keys if owner.get(k) is not None), default=0.0) * 1e-3
+
+
+def _owner(event: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The task or the stage that an event is about, if it is about one."""
+    key = _OWNERS.get(event.get("Event", ""))
+    return _mapping(event, key) if key else None
 
 
 def _heartbeat(

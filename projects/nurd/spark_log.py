@@ -146,7 +146,8 @@ def task_events(path: str | Path) -> Iterator[dict[str, Any]]:
     order = {"task_start": 0, "task_progress": 1, "task_end": 2}
     for event in events:
         event.pop("launch", None)
-        event["time"] = min(event["time"], finish.get(event["task"], event["time"])) - origin
+        time = min(event["time"], finish.get(event["task"], event["time"]))
+        event["time"] = round(time - origin, 6)  # the clock of the log is good to 1 ms
     yield from sorted(events, key=lambda e: (e["time"], order[e["type"]]))
 
 

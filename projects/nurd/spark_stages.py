@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
 KEYS = 2000
-ROWS = 20_000  # per task, on average
+ROWS = 16_000  # per task, on average
 _SPIN = """
 import os, sys, time
 parent, stop = os.getppid(), time.monotonic() + float(sys.argv[1])

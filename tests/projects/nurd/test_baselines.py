@@ -162,7 +162,10 @@ def test_flags_are_the_detectors_own(name, job):
     seen = list(replay(job, Protocol(every=12)))[1]
     made = make(name, job)
     scores = made(seen)
-    own = made.rule.build().fit(trainable(seen).X_finished).predict(trainable(seen).X_running)
+    seen = trainable(seen, among_finished=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        own = made.rule.build().fit(seen.X_finished).predict(seen.X_running)
     np.testing.assert_array_equal(scores >= 1.0, own == 1)
     assert 0 < own.sum() < len(own)
 
@@ -345,10 +348,33 @@ def test_usage_so_far_reads_nothing_that_the_checkpoint_does_not_show(protocol, 
             np.testing.assert_allclose(row, mean)
 
 
-def test_rules_of_thumb():
+def test_constant_columns_go_and_scores_bend():
     with pytest.raises(Degenerate, match="fewer than 2"):
         trainable(checkpoint(np.zeros((1, 2)), [1], np.ones((3, 2)), np.ones(3)))
     kept = trainable(checkpoint([[0, 1], [0, 2]], [1, 2], [[0, 3]], [1]))
     assert kept.X_running.tolist() == [[3.0]]
+    kept = trainable(checkpoint([[0, 1], [0, 2]], [1, 2], [[7, 3]], [1]), among_finished=True)
+    assert kept.X_running.tolist() == [[3.0]]
     bent = as_score(np.array([0.2, 1.7, np.inf]), np.array([True, True, False]))
     assert (bent >= 1).tolist() == [True, True, False]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("equal", "degenerate"), [(5, 0), (6, 1)])
+def test_sos_needs_neighbours_that_differ(equal, degenerate):
+    rng = np.random.default_rng(8)
+    Z = rng.uniform(size=(12, 3))
+    Z[:equal] = Z[0]
+    made = make("sos", None)
+    made(checkpoint(rng.uniform(size=(40, 3)), rng.uniform(10, 90, 40), Z, np.full(12, 50.0)))
+    assert made.degenerate == degenerate
+
+
+@pytest.mark.slow
+def test_xgbod_learns_once_a_straggler_has_finished():
+    rng = np.random.default_rng(7)
+    X, Z = rng.uniform(size=(60, 2)), np.array([[0.1, 0.5], [0.95, 0.5]])
+    made = make("xgbod", None)
+    scores = made(checkpoint(X, 150 * X[:, 0], Z, [50.0, 50.0]))
+    assert (scores >= 1).tolist() == [False, True]
+    assert made.degenerate == 0
