@@ -24,7 +24,7 @@ from pydantic import Field, ValidationInfo, field_validator
 
 from common.errors import ConfigError, did_you_mean
 from common.papers import Experiment, Paper, Size, Target, load_paper, projects_root, slugs
-from common.provenance import source_digest
+from common.provenance import code_digest
 from common.results import OBSERVATIONS, RECORD, VERDICTS
 from common.schema import Model, validate
 
@@ -221,7 +221,7 @@ class Plan:
 
     def code(self) -> str:
         """Digest of the code of the paper, of the papers it uses and of ``common``."""
-        return " ".join(source_digest(slug) for slug in _with_used(self.paper.slug))
+        return code_digest(self.paper)
 
     def run_triggers(self, experiment: str) -> dict[str, Any]:
         """Everything but code that decides what an experiment observes."""
@@ -235,13 +235,15 @@ class Plan:
             "measurement": declared.measurement,
             "function": declared.function,
             "environment": declared.environment,
-            "recorded": _digest(
-                path
-                for path in self.paper.path("recorded").rglob("*")
-                if "results" not in path.relative_to(self.paper.path("recorded")).parts
-            ),
+            "recorded": self._recorded(),
             "missing": missing_packages((*self.paper.extras, *declared.extras)),
         }
+
+    def _recorded(self) -> str:
+        """Digest of the paper's own recordings; its recorded outcomes are no input of a run."""
+        folder = self.paper.path("recorded")
+        outcomes = {folder / VERDICTS, *folder.glob("results/**/*"), *folder.rglob("*.md")}
+        return _digest(path for path in folder.rglob("*") if path not in outcomes)
 
     def _mirrored(self, datasets: Iterable[str]) -> list[str]:
         """Datasets that a mirror holds: naming one later replaces the stand-ins."""
@@ -284,17 +286,6 @@ def _name(requirement: str) -> str:
 def _installed() -> frozenset[str]:
     names = (distribution.metadata["Name"] for distribution in importlib.metadata.distributions())
     return frozenset(_name(name) for name in names if name)
-
-
-def _with_used(slug: str) -> list[str]:
-    found: list[str] = []
-    waiting = [slug]
-    while waiting:
-        current = waiting.pop()
-        if current not in found:
-            found.append(current)
-            waiting.extend(load_paper(current).uses)
-    return sorted(found)
 
 
 def _digest(paths: Iterable[Path]) -> str:

@@ -6,9 +6,19 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from common.plotting import colours, distribution_by_group, figure, interval_table, markers
+from common.plotting import (
+    colours,
+    distribution_by_group,
+    figure,
+    interval_table,
+    label_figure,
+    markers,
+    weakest,
+)
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -23,6 +33,8 @@ NAMES = {
 
 
 def latencies(observations: pd.DataFrame) -> Figure:
+    from matplotlib.ticker import LogLocator, NullFormatter
+
     rows = observations[observations["metric"].isin(["latency", "threshold"])]
     jobs = rows.groupby(["dataset", "item", "tail"], sort=True).size().index[:24]
     across = min(4, len(jobs))
@@ -36,6 +48,10 @@ def latencies(observations: pd.DataFrame) -> Figure:
         ax.hist(seconds, bins=edges, color=colours([dataset])[dataset])
         ax.axvline(tau, color="black", linestyle="--", linewidth=1)
         ax.set(xscale="log", yscale="log", xlabel="latency [s]")
+        # A job's latencies span one decade or two: labels between the decades would overlap.
+        ax.xaxis.set_major_locator(LogLocator(subs=(1.0, 3.0), numticks=6))
+        ax.xaxis.set_major_formatter("{x:g}")
+        ax.xaxis.set_minor_formatter(NullFormatter())
         name = item.replace("-large", "").replace("synthetic-", "generated ")
         ax.set_title(f"{NAMES[dataset]}\n{name}, {tail} tail", fontsize=8)
     for ax in np.ravel(axes)[len(jobs) :]:
@@ -45,7 +61,7 @@ def latencies(observations: pd.DataFrame) -> Figure:
 
 def f1(observations: pd.DataFrame) -> Figure:
     rows = observations[observations["metric"] == "f1"]
-    return _grid(rows, "F1", lambda ax, part: distribution_by_group(ax, part, ylabel="F1"))
+    return _grid(rows, lambda ax, part: _distribution(ax, part, "F1"))
 
 
 def completion(observations: pd.DataFrame) -> Figure:
@@ -55,8 +71,7 @@ def completion(observations: pd.DataFrame) -> Figure:
         & (observations["policy"] == "copy")
         & (observations["variant"] != "none")
     ]
-    label = "reduction [%]"
-    return _grid(rows, label, lambda ax, part: distribution_by_group(ax, part, ylabel=label))
+    return _grid(rows, lambda ax, part: _distribution(ax, part, "reduction [%]"))
 
 
 def rates(observations: pd.DataFrame) -> Figure:
@@ -70,7 +85,7 @@ def rates(observations: pd.DataFrame) -> Figure:
         ax.plot([0, 1], [0, 1], color="0.7", linewidth=1, zorder=0)
         ax.set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03), xlabel="FPR", ylabel="TPR")
 
-    return _grid(rows, "TPR against FPR", draw, legend=True)
+    return _grid(rows, draw, legend=True)
 
 
 def recall_over_time(observations: pd.DataFrame) -> Figure:
@@ -85,7 +100,7 @@ def recall_over_time(observations: pd.DataFrame) -> Figure:
             )
         ax.set(ylim=(-0.03, 1.03), xlabel="time / straggler threshold", ylabel="TPR")
 
-    return _grid(rows, "recall over time", draw, legend=True)
+    return _grid(rows, draw, legend=True)
 
 
 def machines(observations: pd.DataFrame) -> Figure:
@@ -105,7 +120,7 @@ def machines(observations: pd.DataFrame) -> Figure:
             )
         ax.set(xlabel="spare machines / tasks", ylabel="reduction [%]")
 
-    return _grid(rows, "reduction against spare machines", draw, legend=True)
+    return _grid(rows, draw, legend=True)
 
 
 def sensitivity(observations: pd.DataFrame) -> Figure:
@@ -153,7 +168,16 @@ def decision(observations: pd.DataFrame) -> Figure:
     return fig
 
 
-def _grid(rows: pd.DataFrame, title: str, draw: object, legend: bool = False) -> Figure:
+def _distribution(ax: Axes, part: pd.DataFrame, ylabel: str) -> None:
+    distribution_by_group(ax, part, ylabel=ylabel)
+    ax.tick_params(axis="x", labelrotation=50, labelsize=8)
+    for label in ax.get_xticklabels():
+        label.set(ha="right", rotation_mode="anchor")
+
+
+def _grid(
+    rows: pd.DataFrame, draw: Callable[[Axes, pd.DataFrame], None], legend: bool = False
+) -> Figure:
     """One line of axes per data set, one column per protocol; data without time has one axis."""
     datasets = [name for name in NAMES if name in set(rows["dataset"])]
     protocols = [name for name in PROTOCOLS if name in set(rows["protocol"])]
@@ -177,4 +201,4 @@ def _grid(rows: pd.DataFrame, title: str, draw: object, legend: bool = False) ->
             handles |= dict(zip(*reversed(ax.get_legend_handles_labels()), strict=True))
     if legend:
         fig.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=6)
-    return fig
+    return label_figure(fig, *weakest(rows))

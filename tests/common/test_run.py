@@ -116,11 +116,17 @@ def test_torn_last_line_is_one_unfinished_cell(start):
         yielded = []
         run = start()
         cells = run.cells
-        run.cells = lambda keys, cells=cells, seen=yielded: (seen.append(k) or k for k in cells(keys))
+        run.cells = lambda keys, cells=cells, seen=yielded: (
+            seen.append(k) or k for k in cells(keys)
+        )
         with pytest.raises(KeyboardInterrupt):
             run.execute(interrupted_at(3, KeyboardInterrupt()))
         assert yielded == ([3] if torn == lines[2][:-1] else [2, 3])
-        assert [json.loads(line)["cell"] for line in journal.open()] == ["[0, 0]", "[0, 1]", "[0, 2]"]
+        assert [json.loads(line)["cell"] for line in journal.open()] == [
+            "[0, 0]",
+            "[0, 1]",
+            "[0, 2]",
+        ]
     pd.testing.assert_frame_equal(start().execute(score).observations(), whole.observations())
 
 
@@ -579,7 +585,7 @@ def test_interrupted_writing_leaves_no_partial_files(start, monkeypatch):
             run.execute(score)
     # The earlier result is whole; the finished cells wait for the next time.
     assert good.record().config["n"] == 4 and len(good.observations()) == 10
-    assert files(good) == [PARTIAL, "observations.parquet", "run.json"]
+    assert files(good) == ["observations.parquet", PARTIAL, "run.json"]
     assert start(overrides={"n": 3}).execute(score).record().rows == 8
 
 

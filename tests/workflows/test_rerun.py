@@ -41,6 +41,16 @@ def test_readme_and_a_new_checkout_run_nothing(house):
     assert house.planned("alpha", "beta") == set()
 
 
+def test_recorded_input_runs_its_paper_and_a_recorded_outcome_nothing(house):
+    recorded = house.file("projects/alpha/recorded")
+    (recorded / "results/machine").mkdir(parents=True)
+    for outcome in ("verdicts.json", "README.md", "results/machine/run.json"):
+        (recorded / outcome).write_text("[]")
+    assert house.planned("alpha", "beta") == set()
+    (recorded / "log.csv").write_text("1,2\n")
+    assert house.planned("alpha", "beta") == ALPHA
+
+
 def test_claims_are_judged_again_without_a_run(house):
     house.change("projects/alpha/claims.yaml", "high: 1", "high: 2")
     assert house.planned("alpha", "beta") == {"alpha: verdicts"}

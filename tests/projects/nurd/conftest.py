@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Callable
 from functools import cache
@@ -34,7 +35,7 @@ def series_frame(
         edges = np.append(np.arange(0, latency[task], length), latency[task]) + begin[task]
         if gaps:
             edges = edges + np.cumsum(np.zeros(len(edges)))
-        for k, (start, end) in enumerate(zip(edges[:-1], edges[1:], strict=True)):
+        for k, (start, end) in enumerate(itertools.pairwise(edges)):
             late = 7.0 * (k // 2) if gaps else 0.0
             load = np.log(slow[task]) * np.array([1, -0.5, 0, 0]) + rng.normal(0, 0.3, 4)
             rows.append((int(task), start + late, end + late, *load))

@@ -1,5 +1,7 @@
 """Jobs: what is refused, what is put in order, and what truncation leaves."""
 
+import itertools
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -207,7 +209,7 @@ def test_threshold_is_the_order_statistic_of_the_brief(n, expected):
 def test_truncation_forgets_records_and_latencies(make_series):
     job = make_series()
     time = float(np.median(job.end))
-    finished = np.array([job.end[a:b].max() <= time for a, b in zip(job.first, job.first[1:])])  # noqa: B905, RUF007
+    finished = np.array([job.end[a:b].max() <= time for a, b in zip(job.first, job.first[1:])])  # noqa: B905
     cut = job.truncated(job.end <= time, finished)
     assert cut.n == job.n
     assert (cut.end <= time).all()
@@ -231,5 +233,5 @@ def test_running_sums_are_those_of_each_task_alone(counts, seed):
     values = np.random.default_rng(seed).normal(size=(sum(counts), 2))
     first = np.concatenate([[0], np.cumsum(counts)])
     sums = running_sums(values, first)
-    for a, b in zip(first[:-1], first[1:], strict=True):
+    for a, b in itertools.pairwise(first):
         assert np.array_equal(sums[a:b], np.cumsum(values[a:b], axis=0))

@@ -145,7 +145,7 @@ def test_trimmed_log_refuses_a_name_that_is_left(tmp_path, monkeypatch):
 
 def test_unknown_stage_is_said_in_one_line(tmp_path, monkeypatch):
     monkeypatch.setattr("sys.argv", ["x", "--out", str(tmp_path), "--stages", "sort-hut"])
-    with pytest.raises(SystemExit, match="error: stage 'sort-hut'.*did you mean 'sort-hot'"):
+    with pytest.raises(SystemExit, match=r"error: stage 'sort-hut'.*did you mean 'sort-hot'"):
         record_spark.main()
 
 
