@@ -164,7 +164,11 @@ def judge(claim: Claim, observations: pd.DataFrame, folder: Folder) -> Verdict:
 
 
 def decide(claim: Claim, estimate: Estimate, data: str, measurement: str) -> tuple[str, str]:
-    """Apply the verdict rules and the caps of the two labels; return verdict and reason."""
+    """Apply the verdict rules and the caps of the two labels; return verdict and reason.
+
+    An end of the accepted range that equals "no effect" is open: an interval that touches it has
+    not shown the direction that the claim is about.
+    """
     reasons = [estimate.note] if estimate.note else []
     if math.isnan(estimate.value):
         return "untested", "; ".join([*reasons, "the estimate has no value"])
@@ -174,9 +178,11 @@ def decide(claim: Claim, estimate: Estimate, data: str, measurement: str) -> tup
     high = estimate.value if estimate.high is None else estimate.high
     floor = -float("inf") if claim.accept.low is None else claim.accept.low
     ceiling = float("inf") if claim.accept.high is None else claim.accept.high
-    if floor <= low and high <= ceiling:
+    neutral = _no_effect(claim)
+    touches = low == floor == neutral or high == ceiling == neutral
+    if floor <= low and high <= ceiling and not touches:
         verdict = "reproduced"
-    elif low <= ceiling and high >= floor:
+    elif low <= ceiling and high >= floor and not (touches and low == high):
         verdict = "consistent"
     elif _right_direction(claim, low, high):
         verdict = "weaker"
@@ -204,13 +210,18 @@ def _caps(claim: Claim, estimate: Estimate, data: str, measurement: str) -> list
     return caps
 
 
+def _no_effect(claim: Claim) -> float | None:
+    """The estimate that would mean "no effect"; None for kinds that have no such point."""
+    if claim.no_effect is not None:
+        return claim.no_effect
+    # An estimate is compared in the claim's own unit: "no effect" of a ratio in % is 100.
+    none = {"difference": 0.0, "ordering": 0.0, "trend": 0.0, "ratio": claim.scale}
+    return none.get(claim.kind)
+
+
 def _right_direction(claim: Claim, low: float, high: float) -> bool:
     """Whether the interval lies wholly between "no effect" and the accepted range."""
-    neutral = claim.no_effect
-    if neutral is None:
-        # An estimate is compared in the claim's own unit: "no effect" of a ratio in % is 100.
-        none = {"difference": 0.0, "ordering": 0.0, "trend": 0.0, "ratio": claim.scale}
-        neutral = none.get(claim.kind)
+    neutral = _no_effect(claim)
     if neutral is None:
         return False
     if claim.accept.low is not None and neutral < claim.accept.low:

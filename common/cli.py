@@ -311,7 +311,12 @@ def track(
     """Sync a results tree to MLflow; re-running adds nothing twice."""
     from common.tracking import sync
 
-    typer.echo(str(sync(results, uri, recorded=recorded)))
+    report = sync(results, uri, recorded=recorded)
+    counts = f"{report.added} added, {report.updated} updated, {report.unchanged} unchanged"
+    typer.echo(f"{report.uri}: {counts}")
+    if report.unreadable:
+        typer.echo(f"left out, not readable: {', '.join(map(str, report.unreadable))}", err=True)
+        raise typer.Exit(1)
 
 
 @app.command()

@@ -86,7 +86,7 @@ class Tobit:
     >>> y = np.array([1.0, 2.1, 2.9, 4.0, 4.0, 4.0])
     >>> model = Tobit().fit(X, y, censored=np.array([0, 0, 0, 0, 1, 1], dtype=bool))
     >>> model.predict([[5.0]]).round(1).tolist()
-    [6.0]
+    [5.9]
     """
 
     def fit(self, X: np.ndarray, y: np.ndarray, censored: np.ndarray) -> Tobit:

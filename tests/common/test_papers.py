@@ -53,7 +53,7 @@ def test_errors_in_a_paper_name_file_and_key(shelf):
 
 def test_figure_of_an_unknown_experiment(shelf):
     shelf.write(figures={"bars": {"title": "B", "caption": "C", "experiments": ["sped"]}})
-    with pytest.raises(ConfigError, match="figures.bars uses unknown experiment 'sped'.*'speed'"):
+    with pytest.raises(ConfigError, match=r"figures.bars uses unknown experiment 'sped'.*'speed'"):
         load_paper("toy", shelf.root)
 
 
@@ -98,7 +98,7 @@ def test_missing_and_misspelt_claims(shelf, entry):
 
 
 def test_sizes_override_known_parameters_alone():
-    with pytest.raises(ConfigError, match="sizes.quick sets unknown parameter 'm'.*allowed: n"):
+    with pytest.raises(ConfigError, match=r"sizes.quick sets unknown parameter 'm'.*allowed: n"):
         experiment(params={"n": 1}, sizes={"quick": {"m": 2}})
 
 
@@ -189,7 +189,7 @@ def test_targets_are_imported_or_named(monkeypatch, tmp_path):
     assert load_target("common.papers:load_target") is load_target
     with pytest.raises(ConfigError, match="no 'load_taget'; did you mean 'load_target'"):
         load_target("common.papers:load_taget")
-    with pytest.raises(ConfigError, match="no module 'projects.nosuchpaper'"):
+    with pytest.raises(ConfigError, match=r"no module 'projects.nosuchpaper'"):
         load_target("projects.nosuchpaper.bench:benchmarks")
     (tmp_path / "lacking_a_package.py").write_text("import nosuchpackage\n")
     monkeypatch.syspath_prepend(tmp_path)

@@ -163,6 +163,6 @@ def test_merge_copies_once_and_refuses_another_machine(tmp_path, lay, table):
     assert merge([tmp_path / "a", tmp_path / "b"], goal) == []
     # The same code and configuration, so the same digest, but another machine's numbers.
     lay(tmp_path / "c", table({"ours": [7.0]}), machine={"label": "another machine"})
-    with pytest.raises(ConfigError, match="different runs.*one per machine"):
+    with pytest.raises(ConfigError, match=r"different runs.*one per machine"):
         merge([tmp_path / "c"], goal)
     assert copied[0].observations()["value"].tolist() == [1.0]

@@ -146,7 +146,7 @@ def test_kept_records_come_in_the_order_in_which_they_end(overlapping):
 
 
 def test_a_record_that_stands_twice_is_an_overlap(frame):
-    with pytest.raises(ValueError, match="task 6, .*overlaps"):
+    with pytest.raises(ValueError, match=r"task 6, .*overlaps"):
         records(pd.concat([frame, frame[12:13]], ignore_index=True))
 
 
