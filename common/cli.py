@@ -197,6 +197,8 @@ def verdicts(
         _console().print(scorecard.as_table(judged, f"Claims at size {size} on {target}"))
         for line in scorecard.reasons(judged):
             typer.echo(f"  {line}")
+        for line in scorecard.stand_ins(results, size, target, papers or slugs()):
+            _console().print(line, style="bold red", markup=False)
     if not as_json:
         typer.echo(scorecard.summary(judged))
 

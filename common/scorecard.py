@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from common.claims import VERDICTS_BEST_FIRST, Verdict
 from common.papers import projects_root, slugs
 from common.plotting import VERDICT_SYMBOLS
-from common.results import write_bytes
+from common.results import find, write_bytes
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -113,6 +113,21 @@ def summary(verdicts: Sequence[Verdict]) -> str:
 def reasons(verdicts: Sequence[Verdict]) -> list[str]:
     """Lines that explain every verdict which has something to explain."""
     return [f"{v.paper} {v.claim}: {v.verdict}: {v.reason}" for v in verdicts if v.reason]
+
+
+def stand_ins(root: Path, size: str, target: str, papers: Sequence[str]) -> list[str]:
+    """Lines that say which datasets were missing, and so stand behind none of the numbers."""
+    records = [
+        folder.record()
+        for slug in papers
+        for folder in find(root, paper=slug, size=size, target=target)
+    ]
+    lines = {
+        f"STAND-IN: {record.paper} ran without {name}: {reason}"
+        for record in records
+        for name, reason in record.stand_ins.items()
+    }
+    return sorted(lines)
 
 
 def write_docs(verdicts: Sequence[Verdict]) -> list[Path]:
