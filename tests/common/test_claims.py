@@ -222,12 +222,16 @@ PLACE = Folder(root=None, size="quick", target="cpu", paper="toy", experiment="s
 def test_scale_and_unit(claim, table):
     frame = table({"ours": [0.4] * 3, "base": [0.2] * 3}, unit="s")
     value = judge(claim(scale=1000, unit="ms", of=OURS), frame, PLACE)
-    assert (value.estimate, value.low, value.unit) == (400.0, 400.0, "ms")
+    assert (value.estimate, value.low, value.unit) == (
+        pytest.approx(400),
+        pytest.approx(400),
+        "ms",
+    )
     assert judge(claim(of=OURS), frame, PLACE).unit == "s"
     of_paper = claim(of=OURS, paper={"value": 1, "unit": "seconds"})
     assert judge(of_paper, frame, PLACE).unit == "seconds"
     ratio = judge(claim(kind="ratio", of=OURS, over=BASE), frame, PLACE)
-    assert (ratio.estimate, ratio.unit) == (2.0, "")
+    assert (ratio.estimate, ratio.unit) == (pytest.approx(2), "")
 
 
 def test_deterministic_claims_need_no_interval(claim, table):
@@ -308,6 +312,15 @@ def verdict_of(claim, low, high, data="original", measurement="measured", value=
 @pytest.mark.parametrize(
     ("accept", "low", "high", "expected"),
     [
+        # An end that is "no effect" is open: touching it shows no direction.
+        ({"low": 0}, 0.1, 3, "reproduced"),
+        ({"low": 0}, 0, 3, "consistent"),
+        ({"low": 0}, -1, 3, "consistent"),
+        ({"low": 0}, 0, 0, "not reproduced"),
+        ({"low": 0}, -1, 0, "not reproduced"),
+        ({"high": 0}, -3, -0.1, "reproduced"),
+        ({"high": 0}, -3, 0, "consistent"),
+        ({"high": 0}, 0, 3, "not reproduced"),
         ({"low": 2, "high": 5}, 2, 5, "reproduced"),  # ends belong to the range
         ({"low": 2, "high": 5}, 3, 4, "reproduced"),
         ({"low": 2, "high": 5}, 1, 3, "consistent"),
@@ -581,7 +594,8 @@ def test_claim_function_that_lacks_an_extra_is_untested(claim, lay, table, tmp_p
 def test_claim_on_a_skipped_variant_is_untested(toy, tmp_path, lay, table):
     """A side whose package is missing is neither an error nor quietly a weaker comparison."""
     skipped = [{"variant": "rival", "reason": "missing extra 'z'"}]
-    frame = table({"ours": [5.0] * 12, "base": [4.0] * 12}, role="rival")
+    frame = table({"ours": [5.0] * 12, "base": [4.0] * 12})
+    frame["role"] = frame["variant"].map({"ours": "method", "base": "rival"})
     difference = {"kind": "difference", "of": OURS}
     for sides in (
         {"over": RIVAL},
