@@ -179,10 +179,16 @@ def decide(claim: Claim, estimate: Estimate, data: str, measurement: str) -> tup
     floor = -float("inf") if claim.accept.low is None else claim.accept.low
     ceiling = float("inf") if claim.accept.high is None else claim.accept.high
     neutral = _no_effect(claim)
-    touches = low == floor == neutral or high == ceiling == neutral
-    if floor <= low and high <= ceiling and not touches:
+
+    def above(end: float) -> bool:
+        return end >= floor and not end == floor == neutral
+
+    def below(end: float) -> bool:
+        return end <= ceiling and not end == ceiling == neutral
+
+    if above(low) and below(high):
         verdict = "reproduced"
-    elif low <= ceiling and high >= floor and not (touches and low == high):
+    elif above(high) and below(low):
         verdict = "consistent"
     elif _right_direction(claim, low, high):
         verdict = "weaker"

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from common.claims import VERDICTS_BEST_FIRST, Verdict
+from common.errors import RepriseError
 from common.papers import projects_root, slugs
 from common.plotting import VERDICT_SYMBOLS
 from common.results import find, write_bytes
@@ -117,16 +118,14 @@ def reasons(verdicts: Sequence[Verdict]) -> list[str]:
 
 def stand_ins(root: Path, size: str, target: str, papers: Sequence[str]) -> list[str]:
     """Lines that say which datasets were missing, and so stand behind none of the numbers."""
-    records = [
-        folder.record()
-        for slug in papers
-        for folder in find(root, paper=slug, size=size, target=target)
-    ]
-    lines = {
-        f"STAND-IN: {record.paper} ran without {name}: {reason}"
-        for record in records
-        for name, reason in record.stand_ins.items()
-    }
+    lines = set()
+    for slug in papers:
+        for folder in find(root, paper=slug, size=size, target=target):
+            try:
+                missing = folder.record().stand_ins
+            except RepriseError:  # an unreadable record; its claims are judged "error" already
+                continue
+            lines |= {f"STAND-IN: {slug} ran without {n}: {why}" for n, why in missing.items()}
     return sorted(lines)
 
 

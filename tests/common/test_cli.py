@@ -1,0 +1,261 @@
+"""The command as a user meets it: verbs, messages, exit codes, interruption."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from common import __version__, cli
+from common.bench import Benchmark
+from common.results import read_json
+
+ROOT = Path(cli.__file__).resolve().parents[1]
+VERBS = (
+    "list",
+    "info",
+    "doctor",
+    "run",
+    "verdicts",
+    "figures",
+    "verify",
+    "compare",
+    "bench",
+    "track",
+    "dashboard",
+    "new",
+    "data",
+)
+
+
+def call(*args):
+    return CliRunner().invoke(cli.app, list(map(str, args)))
+
+
+@pytest.fixture
+def reprise(monkeypatch, capsys):
+    """Call the command in this process, through ``main``; gives exit code, output, errors."""
+
+    def command(*args):
+        monkeypatch.setattr(sys, "argv", ["reprise", *map(str, args)])
+        with pytest.raises(SystemExit) as end:
+            cli.main()
+        return (end.value.code or 0, *capsys.readouterr())
+
+    return command
+
+
+@pytest.fixture
+def judged(shelf, entry, lay, table, tmp_path):
+    """A toy paper with a result that reproduces its one claim."""
+    shelf.add(claims=[entry(accept={"low": 1})])
+    lay(tmp_path / "results", table({"ours": [2.0] * 12}))
+    return ("toy", "--results", tmp_path / "results")
+
+
+def test_every_verb_is_known_here():
+    names = {command.name or command.callback.__name__ for command in cli.app.registered_commands}
+    names |= {group.name for group in cli.app.registered_groups}
+    assert names == set(VERBS)
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_help(verb):
+    done = call(verb, "--help")
+    assert done.exit_code == 0
+    assert f"{verb} [OPTIONS]" in done.output
+    assert call(verb, "-h").exit_code == 0
+
+
+def test_version(reprise):
+    code, out, _ = reprise("--version")
+    assert code == 0
+    assert out.startswith(f"reprise {__version__}")
+
+
+def test_json_parses(reprise, judged, shelf, monkeypatch):
+    tree = judged[2]
+    made = Benchmark("path", lambda: None, lambda: None, "peer", {"n": 1})
+    monkeypatch.setattr("common.bench.load_target", lambda target: lambda: [made])
+
+    def answer(*args):
+        code, out, _ = reprise(*args, "--json")
+        assert code == 0
+        return json.loads(out)
+
+    assert [paper["slug"] for paper in answer("list")] == ["toy"]
+    info = answer("info", "toy")
+    assert (info["slug"], info["claims"][0]["id"]) == ("toy", "a-claim")
+    assert [v["verdict"] for v in answer("verdicts", *judged)] == ["reproduced"]
+    assert [c["status"] for c in answer("verify", *judged)] == ["new"]
+    assert [c["status"] for c in answer("verify", *judged, "--record")] == ["same"]
+    assert answer("compare", tree)[0]["columns"][0]["verdict"] == "reproduced"
+    assert answer("bench", "toy", "--repeats", 1)[0]["name"] == "path"
+    assert answer("doctor")
+    assert answer("data", "list")["datasets"]
+
+
+def test_tables_for_people(reprise, judged):
+    assert "The toy paper" in reprise("list")[1]
+    assert "It does little." in reprise("info", "toy")[1]
+    code, out, _ = reprise("verdicts", *judged)
+    assert code == 0
+    assert "✓ reproduced" in out and out.endswith("1 reproduced\n")
+    assert reprise("verdicts", *judged, "--quiet")[1] == "1 reproduced\n"
+    assert "not available" in reprise("compare", judged[2])[1]
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (("info", "toi"), "unknown paper 'toi'; did you mean 'toy'"),
+        (("run", "toi"), "unknown paper 'toi'; did you mean 'toy'"),
+        (("verdicts", "toi"), "unknown paper 'toi'; did you mean 'toy'"),
+        (("verify", "toi"), "unknown paper 'toi'; did you mean 'toy'"),
+        (("figures", "toi"), "unknown paper 'toi'; did you mean 'toy'"),
+        (("bench", "toi"), "unknown paper 'toi'; did you mean 'toy'"),
+        (("run", "toy", "sped"), "no experiment 'sped'; did you mean 'speed'"),
+        (("run", "toy", "--size", "quik"), "unknown size 'quik'; did you mean 'quick'"),
+        (("verify", "toy", "--size", "quik"), "unknown size 'quik'; did you mean 'quick'"),
+        (("run", "toy", "--target", "gpuu"), "unknown target 'gpuu'; did you mean 'gpu'"),
+        (("verdicts", "--target", "gpuu"), "unknown target 'gpuu'; did you mean 'gpu'"),
+        (("run", "toy", "--data", "reel"), "unknown data mode 'reel'; did you mean 'real'"),
+        (("run", "toy", "--set", "sedes=1"), "unknown parameter 'sedes'; did you mean 'seeds'"),
+        (("run", "toy", "--set", "seeds"), "expected KEY=VALUE"),
+        (("run", "toy", "--set", "seeds=["), "the value is not YAML"),
+        (("run", "toy", "--target", "wearable"), "no experiment at size 'quick' on target"),
+        (("compare", "nowhere"), "nowhere holds no results"),
+    ],
+)
+def test_what_the_user_can_mend_is_one_message_and_exit_2(
+    reprise, shelf, tmp_path, monkeypatch, args, message
+):
+    shelf.add()
+    monkeypatch.chdir(tmp_path)
+    code, _, err = reprise(*args)
+    assert code == 2
+    assert message in err
+    assert err.startswith("reprise: ") and err.count("\n") <= 6 and "Traceback" not in err
+    assert not (tmp_path / "results").exists()
+
+
+def test_verdict_made_worse_on_purpose_fails_verify(reprise, judged, lay, table, shelf):
+    assert reprise("verify", *judged, "--record")[0] == 0
+    assert reprise("verify", *judged, "--strict")[0] == 0
+    lay(judged[2], table({"ours": [0.0] * 12}))
+    code, out, err = reprise("verify", *judged)
+    assert code == 1
+    assert "worse" in out and "not reproduced" in out
+    assert "1 verdicts are worse than recorded" in err
+    code, out, _ = reprise("verify", *judged, "--json")
+    assert (code, json.loads(out)[0]["status"]) == (1, "worse")
+    assert "reproduced" in (shelf.root / "toy/recorded/verdicts.json").read_text()
+
+
+def test_missing_verdict_fails_only_strictly(reprise, judged, tmp_path):
+    assert reprise("verify", *judged, "--record")[0] == 0
+    elsewhere = ("verify", "toy", "--results", tmp_path / "empty")
+    assert reprise(*elsewhere)[0] == 0
+    assert reprise(*elsewhere, "--strict")[0] == 1
+
+
+def test_failed_run_fails_verify(reprise, judged, lay, table):
+    assert reprise("verify", *judged, "--record")[0] == 0
+    lay(judged[2], table({"ours": [2.0]})[:0], status="failed", reason="ValueError: no")
+    code, out, _ = reprise("verify", *judged)
+    assert code == 1 and "error" in out
+
+
+# -- as a process of its own ---------------------------------------------------------------
+
+EXPERIMENT = """
+import os, time
+from pathlib import Path
+
+def speed(run):
+    run.synthetic("made", "numbers")
+    for i in run.cells(range(4)):
+        with Path(os.environ["CELLS"]).open("a") as file:
+            file.write(f"{i}\\n")
+        if i == 2 and os.environ.get("HANG"):
+            time.sleep(60)
+        run.observe({"score": i}, variant="ours", dataset="made", item=str(i))
+"""
+
+
+@pytest.fixture
+def checkout(shelf, tmp_path):
+    """A checkout of its own with the toy paper in it, and a way to start the command there."""
+    root = shelf.root.parent
+    skip = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(ROOT / "common", root / "common", ignore=skip)
+    folder = shelf.write()
+    for package in (shelf.root, folder):
+        (package / "__init__.py").write_text("")
+    (folder / "experiments.py").write_text(EXPERIMENT)
+
+    def start(*args, **environment):
+        variables = {**os.environ, "CELLS": str(tmp_path / "cells"), **environment}
+        return subprocess.Popen(
+            [sys.executable, "-m", "common.cli", *args],
+            cwd=root,
+            env=variables,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    return start
+
+
+def wait_for(path, text):
+    for _ in range(1500):
+        if path.exists() and path.read_text() == text:
+            return
+        time.sleep(0.02)
+    raise AssertionError(f"{path} never came to hold {text!r}")
+
+
+def test_interrupted_run_exits_130_and_the_same_command_goes_on(checkout, shelf, tmp_path):
+    cells, command = tmp_path / "cells", ("run", "toy", "speed")
+    first = checkout(*command, HANG="1")
+    try:
+        wait_for(cells, "0\n1\n2\n")
+        first.send_signal(signal.SIGINT)
+        _, err = first.communicate(timeout=30)
+    finally:
+        first.kill()
+    assert first.returncode == 130
+    assert "interrupted; the same command goes on where it stopped" in err
+    assert "Traceback" not in err
+    folder = shelf.root.parent / "results/quick/cpu/toy/speed"
+    assert not (folder / "run.json").exists()
+
+    cells.unlink()
+    second = checkout(*command)
+    out, err = second.communicate(timeout=60)
+    assert second.returncode == 0, err
+    assert "done" in out and "4 observations" in out
+    assert cells.read_text() == "2\n3\n"
+    assert read_json(folder / "run.json")["rows"] == 4
+
+    third = checkout(*command)
+    assert "done already" in third.communicate(timeout=60)[0]
+    assert cells.read_text() == "2\n3\n"
+
+
+def test_importing_the_command_is_light():
+    heavy = ("pandas", "sklearn", "torch", "mlflow", "matplotlib", "numba", "pyspark", "scipy")
+    code = f"import sys, common.cli; print([m for m in {heavy} if m in sys.modules])"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[]"
