@@ -59,17 +59,19 @@ ifneq (,$(shell command -v flock))
         .snakemake/reproduce.lock
     NOLOCK := --nolock
 endif
-# A deleted store is filled again although nothing else is to be done.
-TRACK := $(if $(MLFLOW_TRACKING_URI)$(wildcard mlflow.db),,--forcerun track)
+# The options of the run, as keys of workflows/config/*.yaml.
+CONFIG = target=$(TARGET) data=$(DATA) results=$(RESULTS) papers=$(subst $(space),$(comma),$(PAPER))
+# What no trigger of Snakemake sees: a deleted store, and data that has replaced a stand-in.
+STORE := $(if $(MLFLOW_TRACKING_URI)$(wildcard mlflow.db),,track)
+AGAIN = again=$$(python -m common.workflow size=$(SIZE) $(CONFIG)) || exit
 
 reproduce: setup ## run the pipelines, judge the claims, print the scorecard
 	@mkdir -p .snakemake
 	@trap 'echo "interrupted; the same command goes on where it stopped" >&2; exit 130' INT; \
-	status=0; \
-	$(LOCKED) snakemake --profile workflows/profiles/default $(NOLOCK) $(TRACK) \
-	    --configfile workflows/config/$(SIZE).yaml \
-	    --config target=$(TARGET) data=$(DATA) results=$(RESULTS) \
-	        papers=$(subst $(space),$(comma),$(PAPER)) || status=$$?; \
+	$(AGAIN); status=0; \
+	$(LOCKED) snakemake --profile workflows/profiles/default $(NOLOCK) \
+	    --forcerun $(STORE) $$again \
+	    --configfile workflows/config/$(SIZE).yaml --config $(CONFIG) || status=$$?; \
 	if [ $$status -eq 75 ]; then \
 	    echo "another 'make reproduce' is at work in this folder" >&2; exit 75; \
 	fi; \

@@ -13,6 +13,7 @@ import json
 import os
 import re
 import shlex
+import sys
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -25,7 +26,7 @@ from pydantic import Field, ValidationInfo, field_validator
 from common.errors import ConfigError, did_you_mean
 from common.papers import Experiment, Paper, Size, Target, load_paper, projects_root, slugs
 from common.provenance import code_digest
-from common.results import OBSERVATIONS, RECORD, VERDICTS
+from common.results import OBSERVATIONS, RECORD, VERDICTS, find
 from common.schema import Model, validate
 
 # A timed job takes all shares of the machine's quiet, any other job takes one: nothing runs
@@ -189,6 +190,28 @@ class Plan:
         figures = [f"{self.folder}/figures"] if self.figure_experiments else []
         return [*self.observations(self.experiments), f"{self.folder}/{VERDICTS}", *figures]
 
+    def outdated(self) -> list[str]:
+        """Observations made with stand-ins for data that has come onto this machine since.
+
+        No trigger can say so: it would have to differ before the run and agree after it.
+        """
+        from common.data.inspection import presence
+
+        if self.config.data == "synthetic":
+            return []
+        folders = find(
+            Path(self.config.results),
+            paper=self.paper.slug,
+            size=self.config.size,
+            target=self.config.target,
+        )
+        return [
+            str(folder.path / OBSERVATIONS)
+            for folder in folders
+            if folder.experiment in self.experiments
+            and any(presence(name) in ("mirror", "cache") for name in folder.record().stand_ins)
+        ]
+
     # -- command lines ---------------------------------------------------------------------
 
     @property
@@ -231,7 +254,6 @@ class Plan:
             "params": declared.resolve(self.config.size, overrides),
             "data": self.config.data,
             "datasets": declared.datasets,
-            "mirrored": self._mirrored(declared.datasets),
             "measurement": declared.measurement,
             "function": declared.function,
             "environment": declared.environment,
@@ -244,14 +266,6 @@ class Plan:
         folder = self.paper.path("recorded")
         outcomes = {folder / VERDICTS, *folder.glob("results/**/*"), *folder.rglob("*.md")}
         return _digest(path for path in folder.rglob("*") if path not in outcomes)
-
-    def _mirrored(self, datasets: Iterable[str]) -> list[str]:
-        """Datasets that a mirror holds: naming one later replaces the stand-ins."""
-        from common.data.inspection import presence
-
-        if self.config.data == "synthetic":
-            return []
-        return [name for name in datasets if presence(name) == "mirror"]
 
     def data_triggers(self) -> str:
         """Digest of the registry entries of the datasets."""
@@ -295,3 +309,13 @@ def _digest(paths: Iterable[Path]) -> str:
             total.update(path.name.encode())
             total.update(path.read_bytes())
     return total.hexdigest()[:16]
+
+
+def main(options: list[str]) -> str:
+    """Answer ``python -m common.workflow KEY=VALUE...``: what `make reproduce` runs again anyway."""
+    config = load_config(dict(option.split("=", 1) for option in options), "options")
+    return " ".join(path for slug in config.papers for path in Plan.of(config, slug).outdated())
+
+
+if __name__ == "__main__":
+    sys.stdout.write(main(sys.argv[1:]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import asdict
 
 import numpy as np
@@ -145,7 +146,7 @@ def test_trend_is_the_mean_strength_over_units(claim, rows):
     assert best.value == pytest.approx(1.0)
     with pytest.raises(Untested, match="'alpha' needs three values, got 2"):
         estimate_claim(claim(**trend), frame[frame["alpha"] < 3])
-    with pytest.raises(ClaimError, match="column 'alhpa'.*did you mean 'alpha'"):
+    with pytest.raises(ClaimError, match=r"column 'alhpa'.*did you mean 'alpha'"):
         estimate_claim(claim(kind="trend", trend_in="alhpa"), frame)
 
 
@@ -177,7 +178,7 @@ def test_seeds_are_averaged_and_datasets_kept_apart(claim, rows):
     assert (by_item.value, by_item.n) == (5.0, 2)
     by_seed = estimate_claim(claim(unit_of_analysis="seed"), frame)
     assert (by_seed.value, by_seed.n) == (((1 + 8) / 2 + 3) / 2, 2)
-    with pytest.raises(ClaimError, match="column 'sead'.*did you mean 'seed'"):
+    with pytest.raises(ClaimError, match=r"column 'sead'.*did you mean 'seed'"):
         estimate_claim(claim(unit_of_analysis="sead"), frame)
 
 
@@ -210,7 +211,7 @@ def test_filters(rows):
     assert chosen(clean=True) == "a"
     assert chosen(alpha=None) == "c"
     assert chosen(alpha=[None, 0.2]) == "bc"
-    with pytest.raises(ClaimError, match="column 'alhpa'.*did you mean 'alpha'"):
+    with pytest.raises(ClaimError, match=r"column 'alhpa'.*did you mean 'alpha'"):
         chosen(alhpa=1)
 
 
@@ -553,8 +554,6 @@ def test_what_the_observations_lack_is_an_error_and_never_a_zero(
     verdict = one(tmp_path)
     assert verdict.verdict == "error"
     assert verdict.estimate is None and verdict.n == 0
-    import re
-
     assert re.search(reason, verdict.reason), verdict.reason
 
 

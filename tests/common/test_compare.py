@@ -63,7 +63,7 @@ def test_paper_of_another_checkout_is_left_out_loudly(trees, lay, table, caplog)
 
 
 def test_nothing_there_is_an_error_that_names_the_closest(trees, tmp_path):
-    with pytest.raises(DataError, match="nowhere holds no results$"):
+    with pytest.raises(DataError, match=r"nowhere holds no results$"):
         compare([tmp_path / "nowhere"])
     with pytest.raises(DataError, match="holds no results of 'toi'; did you mean 'toy'"):
         compare(trees, "toi")

@@ -1,11 +1,20 @@
 """The configuration: what is refused, and with which words."""
 
+import json
+
 import pytest
 import yaml
 
 from common.errors import ConfigError
 from common.papers import Paper
-from common.workflow import TIMING_SHARES, Plan, WorkflowConfig, load_config, missing_packages
+from common.workflow import (
+    TIMING_SHARES,
+    Plan,
+    WorkflowConfig,
+    load_config,
+    main,
+    missing_packages,
+)
 
 SIZES = ("smoke", "quick", "full")
 
@@ -98,6 +107,27 @@ def test_a_paper_without_experiments_here_has_nothing_to_run(toy):
     plan = Plan.of(load_config({"size": "smoke", "target": "gpu"}, ""), "toy")
     assert plan.experiments == []
     assert plan.results == ["results/smoke/gpu/toy/verdicts.json"]
+
+
+def test_stand_ins_are_outdated_once_the_data_is_here(toy, tmp_path, monkeypatch):
+    record = {
+        **{"paper": "toy", "experiment": "one", "size": "smoke", "target": "cpu"},
+        **{"status": "done", "config": {}, "digest": "", "data_mode": "auto"},
+        **{"started": "", "finished": "", "seconds": 1, "cpu_seconds": 1, "peak_memory_mb": 1},
+        "stand_ins": {"traces": "no network"},
+    }
+    path = tmp_path / "results/smoke/cpu/toy/one/run.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps(record))
+    options = ["size=smoke", f"results={tmp_path / 'results'}", "papers=toy"]
+    here = "no"
+    monkeypatch.setattr("common.data.inspection.presence", lambda name: here)
+    assert main(options) == ""
+    here = "cache"
+    assert main(options) == str(path.with_name("observations.parquet"))
+    assert main([*options, "data=synthetic"]) == ""
+    path.write_text(json.dumps(record | {"stand_ins": {}}))
+    assert main(options) == ""
 
 
 def test_password_of_the_store_is_in_no_option(toy, monkeypatch):

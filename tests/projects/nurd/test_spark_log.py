@@ -528,6 +528,16 @@ def test_recorded_log_replays_as_a_stream():
 # -- Spark itself ---------------------------------------------------------------------------
 
 
+def end_jvm():
+    """Stopping a session leaves its JVM to this process, where other tests measure memory."""
+    from pyspark import SparkContext
+
+    gateway, SparkContext._gateway, SparkContext._jvm = SparkContext._gateway, None, None
+    gateway.shutdown()
+    gateway.proc.stdin.close()
+    gateway.proc.wait(timeout=60)
+
+
 @pytest.mark.spark
 @pytest.mark.slow
 def test_spark_itself(tmp_path):
@@ -546,6 +556,7 @@ def test_spark_itself(tmp_path):
         assert feed.poll() == []
     finally:
         spark.stop()
+        end_jvm()
     (log,) = (tmp_path / "events").iterdir()
     table = task_table(log)
     first = table[table["stage_id"] == table["stage_id"].min()]
