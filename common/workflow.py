@@ -23,7 +23,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import Field, ValidationInfo, field_validator
 
-from common.errors import ConfigError, did_you_mean
+from common.errors import ConfigError, DataError, RepriseError, did_you_mean
 from common.papers import Experiment, Paper, Size, Target, load_paper, projects_root, slugs
 from common.provenance import code_digest
 from common.results import OBSERVATIONS, RECORD, VERDICTS, find
@@ -199,18 +199,19 @@ class Plan:
 
         if self.config.data == "synthetic":
             return []
-        folders = find(
-            Path(self.config.results),
-            paper=self.paper.slug,
-            size=self.config.size,
-            target=self.config.target,
-        )
-        return [
-            str(folder.path / OBSERVATIONS)
-            for folder in folders
-            if folder.experiment in self.experiments
-            and any(presence(name) in ("mirror", "cache") for name in folder.record().stand_ins)
-        ]
+        place = {"size": self.config.size, "target": self.config.target}
+        listed = find(Path(self.config.results), paper=self.paper.slug, **place)
+        folders = [folder for folder in listed if folder.experiment in self.experiments]
+        found = []
+        for folder in folders:
+            try:
+                stand_ins = folder.record().stand_ins
+                again = any(presence(name) in ("mirror", "cache") for name in stand_ins)
+            except (ConfigError, DataError):  # unreadable: whatever it was, it runs again
+                again = True
+            if again:
+                found.append(str(folder.path / OBSERVATIONS))
+        return found
 
     # -- command lines ---------------------------------------------------------------------
 
@@ -312,10 +313,13 @@ def _digest(paths: Iterable[Path]) -> str:
 
 
 def main(options: list[str]) -> str:
-    """Answer ``python -m common.workflow KEY=VALUE...``: what `make reproduce` runs again anyway."""
+    """Name the outdated observations: ``python -m common.workflow size=quick papers=all``."""
     config = load_config(dict(option.split("=", 1) for option in options), "options")
     return " ".join(path for slug in config.papers for path in Plan.of(config, slug).outdated())
 
 
 if __name__ == "__main__":
-    sys.stdout.write(main(sys.argv[1:]))
+    try:
+        sys.stdout.write(main(sys.argv[1:]))
+    except RepriseError as error:
+        sys.exit(str(error))

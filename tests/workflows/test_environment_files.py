@@ -21,7 +21,9 @@ def pins(root):
     lines = (root / "envs/constraints.txt").read_text().splitlines()
     requirements = [Requirement(line) for line in lines if line and not line.startswith("#")]
     names = [canonicalize_name(requirement.name) for requirement in requirements]
-    assert names == sorted(set(names)) or sorted(names) == sorted(set(names))
+    assert len(names) == len(set(names))
+    written = [requirement.name.lower() for requirement in requirements]
+    assert written == sorted(written)
     versions = {}
     for name, requirement in zip(names, requirements, strict=True):
         (specifier,) = requirement.specifier

@@ -128,6 +128,8 @@ def test_stand_ins_are_outdated_once_the_data_is_here(toy, tmp_path, monkeypatch
     assert main([*options, "data=synthetic"]) == ""
     path.write_text(json.dumps(record | {"stand_ins": {}}))
     assert main(options) == ""
+    path.write_text("{")
+    assert main(options) != ""
 
 
 def test_password_of_the_store_is_in_no_option(toy, monkeypatch):

@@ -23,8 +23,8 @@ def series_frame(
 ) -> pd.DataFrame:
     """Usage records of ``n`` tasks that start within 15 s; a tenth is two to three times slower.
 
-    Records of one task touch each other, unless there are ``gaps``. With ``nested`` every fifth
-    task has a short record that ends before the long one around it.
+    Records of one task touch each other; with ``gaps`` it pauses for 7 s after every second one.
+    With ``nested`` every fifth task has a record inside its last one.
     """
     rng = np.random.default_rng(seed)
     slow = np.exp(rng.normal(0, 0.2, n))
@@ -33,16 +33,13 @@ def series_frame(
     rows = []
     for task in rng.permutation(n):
         edges = np.append(np.arange(0, latency[task], length), latency[task]) + begin[task]
-        if gaps:
-            edges = edges + np.cumsum(np.zeros(len(edges)))
         for k, (start, end) in enumerate(itertools.pairwise(edges)):
             late = 7.0 * (k // 2) if gaps else 0.0
             load = np.log(slow[task]) * np.array([1, -0.5, 0, 0]) + rng.normal(0, 0.3, 4)
             rows.append((int(task), start + late, end + late, *load))
         if nested and task % 5 == 0:
-            start, end = rows[-2][1:3]
-            rows.append((int(task), start + 1.0, end - 1.0, *rng.normal(5, 1, 4)))
-            rows[-2], rows[-1] = rows[-1], rows[-2]
+            start, end = rows[-1][1:3]
+            rows.append((int(task), start + 0.1, (start + end) / 2, *rng.normal(5, 1, 4)))
     return pd.DataFrame(rows, columns=["task", "start", "end", *FEATURES])
 
 

@@ -1,36 +1,69 @@
+"""Thresholds for production, against scikit-survival and by hand."""
+
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from projects.nurd.thresholds import historical_quantile, kaplan_meier_quantile
+from projects.nurd.thresholds import check_threshold, historical_quantile, kaplan_meier_quantile
 
-times = st.lists(st.integers(1, 50).map(float), min_size=1, max_size=40)
+times = st.lists(st.integers(1, 30).map(float), min_size=1, max_size=40)
 
 
-@given(times, st.lists(st.integers(1, 50).map(float), max_size=40), st.sampled_from([0.5, 0.9]))
-def test_agrees_with_the_survival_library(finished, running, quantile):
-    sksurv = pytest.importorskip("sksurv.nonparametric")
-    time = np.array(finished + running)
-    event = np.repeat([True, False], [len(finished), len(running)])
-    at, survival = sksurv.kaplan_meier_estimator(event, time)
-    below = np.flatnonzero(survival <= 1 - quantile + 1e-12)
-    # Its curve has a point at censored times too, but falls at finished ones alone.
-    expected = at[below[0]] if len(below) else np.inf
+@settings(deadline=None)
+@given(times, st.lists(st.integers(1, 30).map(float), max_size=40), st.floats(0.05, 0.95))
+def test_quantile_is_that_of_scikit_survivals_estimate(finished, running, quantile):
+    nonparametric = pytest.importorskip("sksurv.nonparametric")
+    ended = np.repeat([True, False], [len(finished), len(running)])
+    time, survival = nonparametric.kaplan_meier_estimator(ended, np.array(finished + running))
+    reached = survival <= 1 - quantile + 1e-12
+    expected = time[reached][0] if reached.any() else np.inf
     assert kaplan_meier_quantile(np.array(finished), np.array(running), quantile) == expected
 
 
-def test_without_censoring_it_is_the_empirical_quantile():
-    latency = np.arange(1.0, 101.0)
-    assert kaplan_meier_quantile(latency, np.array([]), 0.9) == 90.0
+def test_without_running_tasks_it_is_the_order_statistic():
+    latencies = np.random.default_rng(0).permutation(np.arange(1.0, 101.0))
+    for quantile in (0.01, 0.5, 0.9, 0.99):
+        found = kaplan_meier_quantile(latencies, np.array([]), quantile)
+        assert found == round(100 * quantile)
 
 
-def test_nothing_is_known_while_too_few_have_finished():
-    assert kaplan_meier_quantile(np.array([1.0, 2.0]), np.full(98, 3.0), 0.9) == np.inf
+def test_censored_at_a_finish_counts_as_at_risk_then():
+    """Four tasks at 2 s, one ends: the estimate falls to 3/4, not to 2/3."""
+    assert kaplan_meier_quantile(np.array([2.0]), np.array([2.0, 2.0, 2.0]), 0.25) == 2.0
+    assert kaplan_meier_quantile(np.array([2.0]), np.array([2.0, 2.0, 2.0]), 0.26) == np.inf
 
 
-def test_history_refuses_what_is_no_latency():
-    with pytest.raises(ValueError, match="need finite latencies"):
-        historical_quantile([])
-    with pytest.raises(ValueError, match="need finite latencies"):
-        historical_quantile([1.0, np.nan])
+def test_unknown_while_too_few_have_finished():
+    finished, running = np.arange(1.0, 90.0), np.full(11, 90.0)
+    assert kaplan_meier_quantile(finished, running) == np.inf
+    assert kaplan_meier_quantile(np.arange(1.0, 91.0), np.full(10, 90.0)) == 90.0
+
+
+def test_nothing_finished_means_unknown():
+    assert kaplan_meier_quantile(np.array([]), np.array([5.0])) == np.inf
+    assert kaplan_meier_quantile(np.array([]), np.array([])) == np.inf
+
+
+@pytest.mark.parametrize("quantile", [0.0, 1.0, -0.1, 90.0, float("nan")])
+def test_quantile_out_of_range(quantile):
+    with pytest.raises(ValueError, match="allowed is above 0 and below 1"):
+        kaplan_meier_quantile(np.array([1.0]), np.array([]), quantile)
+
+
+def test_historical_quantile_is_numpys():
+    latencies = np.random.default_rng(0).lognormal(size=57)
+    assert historical_quantile(latencies) == np.quantile(latencies, 0.9)
+    assert historical_quantile([3.0]) == 3.0
+
+
+@pytest.mark.parametrize(("latencies", "said"), [([], "got 0, 0"), ([1.0, np.nan], "got 2, 1 of")])
+def test_history_that_says_nothing(latencies, said):
+    with pytest.raises(ValueError, match=said):
+        historical_quantile(latencies)
+
+
+@pytest.mark.parametrize("threshold", [0, -3.0, float("nan"), float("inf")])
+def test_threshold_out_of_range(threshold):
+    with pytest.raises(ValueError, match=r"threshold=.*: must be a finite number above 0"):
+        check_threshold(threshold)
