@@ -89,15 +89,10 @@ def rates(observations: pd.DataFrame) -> Figure:
 
 
 def recall_over_time(observations: pd.DataFrame) -> Figure:
-    rows = observations[(observations["metric"] == "tpr_until")]
+    rows = observations[observations["metric"] == "tpr_until"]
 
     def draw(ax: Axes, part: pd.DataFrame) -> None:
-        table = part.pivot_table(index="progress", columns="variant", values="value")
-        palette, shapes = colours(table.columns), markers(table.columns)
-        for name in table:
-            ax.plot(
-                table.index, table[name], shapes[name] + "-", color=palette[name], label=name, ms=4
-            )
+        _lines(ax, part, "progress")
         ax.set(ylim=(-0.03, 1.03), xlabel="time / straggler threshold", ylabel="TPR")
 
     return _grid(rows, draw, legend=True)
@@ -112,12 +107,7 @@ def machines(observations: pd.DataFrame) -> Figure:
     ]
 
     def draw(ax: Axes, part: pd.DataFrame) -> None:
-        table = part.pivot_table(index="machines", columns="variant", values="value")
-        palette, shapes = colours(table.columns), markers(table.columns)
-        for name in table:
-            ax.plot(
-                table.index, table[name], shapes[name] + "-", color=palette[name], label=name, ms=4
-            )
+        _lines(ax, part, "machines")
         ax.set(xlabel="spare machines / tasks", ylabel="reduction [%]")
 
     return _grid(rows, draw, legend=True)
@@ -166,6 +156,14 @@ def decision(observations: pd.DataFrame) -> Figure:
     ax.set(xscale="log", yscale="log", xlabel="tasks of the job", ylabel="one decision [ms]")
     ax.legend()
     return fig
+
+
+def _lines(ax: Axes, part: pd.DataFrame, x: str) -> None:
+    """One line per method of the mean over jobs."""
+    table = part.pivot_table(index=x, columns="variant", values="value")
+    palette, shapes = colours(table.columns), markers(table.columns)
+    for name in table:
+        ax.plot(table.index, table[name], f"{shapes[name]}-", color=palette[name], label=name, ms=4)
 
 
 def _distribution(ax: Axes, part: pd.DataFrame, ylabel: str) -> None:
