@@ -246,7 +246,7 @@ def verify(
         rows = [(c.paper, c.claim, c.recorded, c.now, c.status, c.reason) for c in changes]
         _table(("paper", "claim", "recorded", "now", "status", "reason"), rows)
     if failed:
-        typer.echo(f"{len(failed)} verdicts are worse than recorded or missing", err=True)
+        typer.echo(f"worse than recorded, or missing: {len(failed)} verdicts", err=True)
         raise typer.Exit(1)
 
 

@@ -154,7 +154,7 @@ def test_verdict_made_worse_on_purpose_fails_verify(reprise, judged, lay, table,
     code, out, err = reprise("verify", *judged)
     assert code == 1
     assert "worse" in out and "not reproduced" in out
-    assert "1 verdicts are worse than recorded" in err
+    assert "worse than recorded, or missing: 1 verdicts" in err
     code, out, _ = reprise("verify", *judged, "--json")
     assert (code, json.loads(out)[0]["status"]) == (1, "worse")
     assert "reproduced" in (shelf.root / "toy/recorded/verdicts.json").read_text()
@@ -211,6 +211,8 @@ def checkout(shelf, tmp_path):
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            # A job in the background of a shell inherits that Ctrl-C is ignored.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
 
     return start
