@@ -81,6 +81,16 @@ def test_version(reprise):
     assert out.startswith(f"reprise {__version__}")
 
 
+def test_version_shows_the_commit_and_whether_it_is_dirty(reprise, monkeypatch):
+    state = {"commit": "0123456789abcdef", "dirty": False}
+    monkeypatch.setattr("common.provenance.git_state", lambda: state)
+    assert reprise("--version")[1] == f"reprise {__version__} 012345678\n"
+    state["dirty"] = True
+    assert reprise("--version")[1] == f"reprise {__version__} 012345678 (dirty)\n"
+    state.clear()
+    assert reprise("--version")[1] == f"reprise {__version__}\n"
+
+
 def test_json_parses(reprise, judged, shelf, monkeypatch):
     tree = judged[2]
     made = Benchmark("path", lambda: None, lambda: None, "peer", {"n": 1})
@@ -133,18 +143,43 @@ def test_tables_for_people(reprise, judged):
         (("run", "toy", "--set", "seeds=["), "the value is not YAML"),
         (("run", "toy", "--target", "wearable"), "no experiment at size 'quick' on target"),
         (("compare", "nowhere"), "nowhere holds no results"),
+        (("compare", "tree", "--paper", "toi"), "no results of 'toi'; did you mean 'toy'"),
+        (("new", "Bad Slug"), "lower-case letters and digits"),
+        (("new", "toy"), "toy exists; choose another slug"),
     ],
 )
 def test_what_the_user_can_mend_is_one_message_and_exit_2(
-    reprise, shelf, tmp_path, monkeypatch, args, message
+    reprise, shelf, lay, table, tmp_path, monkeypatch, args, message
 ):
     shelf.add()
+    monkeypatch.setattr("common.scaffold.projects_root", lambda: shelf.root)
+    lay(tmp_path / "tree", table({"ours": [1.0]}))
     monkeypatch.chdir(tmp_path)
     code, _, err = reprise(*args)
     assert code == 2
     assert message in err
     assert err.startswith("reprise: ") and err.count("\n") <= 6 and "Traceback" not in err
     assert not (tmp_path / "results").exists()
+
+
+@pytest.mark.parametrize("verb", ["run", "verdicts", "figures", "verify"])
+@pytest.mark.parametrize(("option", "wrong"), [("--size", "quik"), ("--target", "cpuu")])
+def test_unknown_place_gives_no_empty_scorecard_to_any_verb(
+    reprise, judged, tmp_path, verb, option, wrong
+):
+    code, out, err = reprise(verb, *judged, option, wrong)
+    assert (code, out) == (2, "")
+    closest = {"quik": "quick", "cpuu": "cpu"}[wrong]
+    assert f"unknown {option[2:]} {wrong!r}; did you mean {closest!r}? allowed: " in err
+    assert not list(tmp_path.rglob("verdicts.json"))
+
+
+def test_markup_in_texts_is_printed_as_it_stands(reprise, judged, lay, table):
+    """The install line of a skipped run ends in an extra that a terminal table would swallow."""
+    reason = "x is not installed; run: pip install -e '.[nurd]'"
+    lay(judged[2], table({"ours": [2.0]})[:0], status="skipped", reason=reason)
+    assert reason in reprise("verdicts", *judged)[1]
+    assert ".[nurd]" in reprise("verify", *judged)[1]
 
 
 def test_verdict_made_worse_on_purpose_fails_verify(reprise, judged, lay, table, shelf):
@@ -254,8 +289,32 @@ def test_interrupted_run_exits_130_and_the_same_command_goes_on(checkout, shelf,
     assert cells.read_text() == "2\n3\n"
 
 
+def test_module_runs_as_a_command_of_its_own():
+    def command(*args):
+        line = [sys.executable, "-m", "common.cli", *args]
+        return subprocess.run(line, cwd=ROOT, capture_output=True, text=True)
+
+    assert "Usage" in command("--help").stdout
+    listed = command("list", "--json")
+    assert listed.returncode == 0 and isinstance(json.loads(listed.stdout), list)
+    unknown = command("info", "nosuchpaper")
+    assert (unknown.returncode, unknown.stdout) == (2, "")
+    assert unknown.stderr.startswith("reprise: unknown paper 'nosuchpaper'")
+    assert command("nosuchverb").returncode == 2
+
+
 def test_importing_the_command_is_light():
-    heavy = ("pandas", "sklearn", "torch", "mlflow", "matplotlib", "numba", "pyspark", "scipy")
+    heavy = [
+        "pandas",
+        "sklearn",
+        "torch",
+        "mlflow",
+        "matplotlib",
+        "numba",
+        "numpy",
+        "scipy",
+        "pyspark",
+    ]
     code = f"import sys, common.cli; print([m for m in {heavy} if m in sys.modules])"
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
