@@ -72,7 +72,8 @@ class StragglerMonitor:
     -----
     A task's latency and running time are counted from its start event, pauses included, and a
     record reaches back to the event before it. On tasks without pauses between their records,
-    the advice is that of a replay under ``leak_free``.
+    the advice is that of a replay under ``leak_free`` of the same features in alphabetical order
+    (draws between equally good splits depend on the order of the columns).
 
     Examples
     --------
