@@ -34,10 +34,14 @@ def test_atomic_replaces_only_when_the_block_succeeds(tmp_path):
         temporary.write_text("one")
         assert temporary.parent == path.parent  # the same file system, or it were no replacement
         assert not path.exists()
+    with path.open() as reader:
+        with atomic(path) as temporary:
+            temporary.write_text("another")
+        assert reader.read() == "one"  # who reads meanwhile has the old file, whole
     with pytest.raises(KeyboardInterrupt), atomic(path) as temporary:
         temporary.write_text("two")
         raise KeyboardInterrupt
-    assert path.read_text() == "one"
+    assert path.read_text() == "another"
     assert files(tmp_path) == ["deep/file.txt"]
     assert path.stat().st_mode & 0o044 == 0o044
 

@@ -89,6 +89,11 @@ def test_other_data_is_missing_and_not_worse(verdict):
     assert failures(changes, strict=True) == changes
 
 
+def test_record_on_weaker_data_alone_says_nothing_of_better_data(verdict):
+    record("toy", [verdict("reproduced", data="synthetic")])
+    assert statuses([verdict("not reproduced", data="original")]) == ["missing"]
+
+
 def test_each_data_label_has_its_own_record(verdict):
     record("toy", [verdict("reproduced", data="original")])
     record("toy", [verdict("consistent", data="synthetic")])
