@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from common.errors import known
 from projects.nurd.job import Job
 
 if TYPE_CHECKING:
+    from common.data import Dataset
     from common.run import Run
 
 GOOGLE = "google-2011-straggler-jobs"
@@ -161,19 +163,23 @@ def load_jobs(
     """
     jobs: list[Job] = []
     if google and (found := run.dataset(GOOGLE)):
-        jobs += [google_job(found.files[f"job_{name}.csv"]) for name in google]
+        jobs += [google_job(path) for path in _files(found, google)]
     elif google:
         synthetic = max(synthetic, stand_ins)
     # The workflow runs play the part of Alibaba's batch_instance table.
     if workflows and (found := run.dataset(WORKFLOWS, label="substitute")):
-        by_name = {path.name.split(".")[0]: path for path in found.files.values()}
-        jobs += [workflow_job(by_name[name]) for name in workflows]
+        jobs += [workflow_job(path) for path in _files(found, workflows)]
     if spark and (path := run.recorded(SPARK_FILE, name=SPARK)):
         jobs += spark_jobs(path)
     if synthetic:
         run.synthetic(SYNTHETIC, f"{synthetic} jobs of projects.nurd.generator")
         jobs += synthetic_jobs(range(synthetic), run)
     return jobs
+
+
+def _files(found: Dataset, names: Sequence[str]) -> list[Path]:
+    by_name = {path.name.removeprefix("job_").split(".")[0]: path for path in found.files.values()}
+    return [by_name[known(name, by_name, f"job of {found.name}")] for name in names]
 
 
 def tail(job: Job) -> str:

@@ -230,7 +230,7 @@ def test_nc_with_certainty_flags_instead_of_dividing_by_zero():
     X, y, running, tau = tasks()
     surely_running = DummyClassifier(strategy="constant", constant=1)
     model = NURDClassifier(tau, calibrate=False, propensity=surely_running).fit(X, y, running)
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", divide="raise"):
         found = model.decision_function(running)
     assert not np.isnan(found).any()
     assert (found[model.predict_latency(running) > model.origin_] > 1).all()

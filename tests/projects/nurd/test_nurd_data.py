@@ -1,9 +1,10 @@
+import gzip
 import json
 
 import numpy as np
 import pytest
 
-from common.errors import DataError
+from common.errors import ConfigError, DataError
 from common.papers import load_paper
 from common.run import Run
 from projects.nurd.data import (
@@ -12,6 +13,7 @@ from projects.nurd.data import (
     GOOGLE_FEATURES,
     SPARK,
     SYNTHETIC,
+    WORKFLOWS,
     google_job,
     load_jobs,
     spark_jobs,
@@ -42,6 +44,36 @@ def test_google_job_counts_overlapping_records_as_the_authors_do(tmp_path):
 def test_a_header_line_where_none_is_expected(tmp_path):
     with pytest.raises(ValueError, match=r"no header line, got 22 columns, first row \['ST'"):
         google_job(google_file(tmp_path / "job_42.csv", header=True))
+
+
+@pytest.mark.parametrize("column", [5, 19])
+def test_a_column_that_holds_no_numbers(tmp_path, column):
+    path = google_file(tmp_path / "job_42.csv")
+    lines = [line.split(",") for line in path.read_text().split()]
+    lines[-1][column] = "none"
+    path.write_text("\n".join(map(",".join, lines)))
+    with pytest.raises(ValueError, match="expected 22 numeric columns"):
+        google_job(path)
+
+
+def test_too_few_columns(tmp_path):
+    path = tmp_path / "job_42.csv"
+    path.write_text("1,2,3\n" * 30)
+    with pytest.raises(ValueError, match=r"expected 22 numeric columns .* got 3 columns"):
+        google_job(path)
+
+
+def test_gzip_by_its_name_and_only_then(tmp_path):
+    plain = google_file(tmp_path / "job_42.csv")
+    packed = tmp_path / "job_42.csv.gz"
+    packed.write_bytes(gzip.compress(plain.read_bytes()))
+    assert np.array_equal(google_job(packed).usage, google_job(plain).usage)
+    (tmp_path / "job_1.csv").write_bytes(packed.read_bytes())
+    (tmp_path / "job_1.csv.gz").write_bytes(plain.read_bytes())
+    (tmp_path / "job_2.csv").write_bytes(b"")
+    for name in ("job_1.csv", "job_1.csv.gz", "job_2.csv"):
+        with pytest.raises(ValueError, match=f"{name}: neither a plain CSV file nor"):
+            google_job(tmp_path / name)
 
 
 def test_workflow_job_by_hand(tmp_path):
@@ -100,12 +132,76 @@ def test_without_data_stand_ins_are_labelled(tmp_path, monkeypatch):
     assert {job.dataset for job in only} == {SYNTHETIC}
 
 
+# -- the mirror ----------------------------------------------------------------------------
+
+
 @pytest.mark.data
 @pytest.mark.parametrize(
-    ("name", "n"), [("blast-chameleon-large-001", 100), ("bwa-chameleon-large-002", 1000)]
+    ("stage", "n"),
+    [
+        ("blast-chameleon-large", 100),
+        ("blast-chameleon-medium", 300),
+        ("bwa-chameleon-large", 1000),
+    ],
 )
-def test_workflow_runs_of_the_mirror(name, n):
-    from common.data import resolve
+def test_workflow_runs_of_the_mirror(mirrored, stage, n):
+    for number in (1, 2, 3):
+        job = workflow_job(mirrored(WORKFLOWS)[f"{stage}-{number:03d}.json"])
+        assert (job.n, job.static) == (n, True)
+        machines = [i for i, name in enumerate(job.features) if name.startswith("on_")]
+        assert (job.usage[:, machines].sum(axis=1) == 1).all()
 
-    files = resolve("wfinstances-tasks").files
-    assert workflow_job(files[f"{name}.json"]).n == n
+
+@pytest.mark.data
+@pytest.mark.parametrize(
+    ("name", "n", "records", "quantiles"),
+    [
+        ("6266469130", 1000, 5213, (38, 134, 244, 463)),
+        ("6274140245", 189, 5322, (4462, 4782, 7227, 13963)),
+        ("6308689702", 350, 1857, (18, 55, 141, 3072)),
+        ("6343048076", 152, 819, (128, 184, 327, 356)),
+    ],
+)
+def test_google_jobs_of_the_mirror(google, name, n, records, quantiles):
+    """Sizes and latencies (min, median, p90, max) as the source of the extraction gives them."""
+    job = google(name)
+    assert (job.name, job.n, len(job.end), len(job.features)) == (name, n, records, 15)
+    assert np.quantile(job.latency, [0, 0.5, 0.9, 1]) == pytest.approx(quantiles, abs=1.0)
+
+
+@pytest.mark.data
+def test_all_zero_records_are_records(google):
+    """Padding with zeros once doubled as "finished"; this job begins with such records."""
+    job = google("6266469130")
+    zero = ~job.usage.any(axis=1)
+    assert zero.sum() > 0
+    assert (job.end - job.start)[zero].min() > 0
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("mode", ["auto", "real"])
+def test_labels_of_the_mirror(mirrored, tmp_path, mode):
+    mirrored(GOOGLE), mirrored(WORKFLOWS)
+    loaded = run(tmp_path, mode)
+    names = {"google": ["6343048076"], "workflows": ["blast-chameleon-large-001"]}
+    jobs = load_jobs(loaded, **names, synthetic=2, stand_ins=5)
+    expected = {GOOGLE: "original", WORKFLOWS: "substitute", SYNTHETIC: "synthetic"}
+    assert [job.dataset for job in jobs] == [GOOGLE, WORKFLOWS, SYNTHETIC, SYNTHETIC]
+    for name, label in expected.items():
+        loaded.observe({"x": 1}, variant="v", dataset=name)
+        assert loaded._rows[-1]["data"] == label
+
+
+@pytest.mark.data
+def test_an_unknown_job_is_named_with_the_closest(mirrored, tmp_path):
+    mirrored(GOOGLE)
+    with pytest.raises(ConfigError, match=r"unknown job .*'634304807'; did you mean '6343048076'"):
+        load_jobs(run(tmp_path, "auto"), google=["634304807"])
+
+
+def test_synthetic_jobs_alternate_and_repeat(tmp_path):
+    made = [load_jobs(run(tmp_path, "synthetic"), synthetic=4) for _ in range(2)]
+    assert [tail(job) for job in made[0]] == ["far", "near", "far", "near"]
+    assert [job.name for job in made[0]] == [f"synthetic-{i:04d}" for i in range(4)]
+    for one, other in zip(*made, strict=True):
+        assert np.array_equal(one.usage, other.usage)

@@ -227,7 +227,7 @@ def test_a_bad_protocol(options):
         Protocol(**options)
 
 
-# -- no look-ahead (what a monitor could not know changes nothing) -------------------------
+# -- no look-ahead on the real jobs (test_leak.py has made ones) ---------------------------
 
 
 def altered(job, time, seed=1):
@@ -268,22 +268,6 @@ def assert_no_look_ahead(job, every=1):
         assert_same(full[: last + 1], other[: last + 1])
 
 
-@pytest.mark.parametrize("options", [{}, {"gaps": True}, {"nested": True}, {"length": 25.0}])
-def test_no_look_ahead_with_hand_made_jobs(options, make_series):
-    assert_no_look_ahead(make_series(**options))
-
-
-def test_no_look_ahead_with_a_static_job(make_static):
-    assert_no_look_ahead(make_static())
-
-
-@pytest.mark.parametrize("family", ["far-tail", "near-tail"])
-def test_no_look_ahead_with_a_generated_job(family):
-    from projects.nurd.generator import generate_job
-
-    assert_no_look_ahead(generate_job(np.random.default_rng(3), family, 120), every=2)
-
-
 @pytest.mark.data
 @pytest.mark.parametrize("name", ["6266469130", "6274140245", "6308689702", "6343048076"])
 def test_no_look_ahead_with_a_real_job(name, google):
@@ -318,14 +302,6 @@ def looks_ahead(job, protocol):
     shared = before.keys() & after.keys()
     assert len(shared) > 20
     return before.keys() != after.keys() or any(before[key] != after[key] for key in shared)
-
-
-@pytest.mark.parametrize(
-    ("name", "expected"), [("leak_free", False), ("warm_start", True), ("authors", True)]
-)
-def test_the_other_protocols_look_ahead(name, expected, make_series):
-    """The same alteration that leaves ``leak_free`` alone shows in the other two."""
-    assert looks_ahead(make_series(), Protocol(name)) == expected
 
 
 @pytest.mark.data
