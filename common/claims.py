@@ -77,11 +77,16 @@ def judge_paper(root: Path, size: str, target: str, slug: str) -> list[Verdict]:
     return verdicts
 
 
-def judge_claims(root: Path, size: str, target: str, slug: str) -> list[Verdict]:
-    """Judge all claims of a paper against a results tree, in memory."""
-    paper = load_paper(slug)
+def judge_claims(
+    root: Path, size: str, target: str, slug: str, projects: Path | None = None
+) -> list[Verdict]:
+    """Judge all claims of a paper against a results tree, in memory.
+
+    ``projects`` is where the papers are, by default those of this distribution.
+    """
+    paper = load_paper(slug, projects)
     verdicts = []
-    for claim in load_claims(slug):
+    for claim in load_claims(slug, projects):
         folder = Folder(Path(root), size, target, slug, claim.experiment)
         declared = paper.experiment(claim.experiment)
         verdicts.append(judge_folder(claim, folder, size in declared.sizes, declared.targets))

@@ -40,7 +40,6 @@ class Experiment(Model):
     targets: tuple[Target, ...] = ("cpu",)
     datasets: tuple[str, ...] = ()
     extras: tuple[str, ...] = ()
-    needs: tuple[str, ...] = ()
     environment: str = "default"
     timed: bool = False
     threads: int = Field(1, ge=1)

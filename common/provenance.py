@@ -59,10 +59,12 @@ def git_state() -> dict[str, Any]:
 
 def loaded_versions() -> dict[str, str]:
     """Versions of the distributions that this process has imported anything from."""
+    from common.hardware.machine import versions
+
     owners = _owners()
     modules = {name.partition(".")[0] for name in sys.modules}
     names = {distribution for module in modules for distribution in owners.get(module, ())}
-    return {name: importlib.metadata.version(name) for name in sorted(names)}
+    return versions(sorted(names))
 
 
 @functools.cache

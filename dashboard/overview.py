@@ -8,16 +8,13 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from common.claims import VERDICTS_BEST_FIRST
-from common.papers import SIZES, TARGETS
 from common.plotting import VERDICT_SYMBOLS, WARNING
 from common.results import DATA_LABELS
 from dashboard import data, words
-from dashboard.session import choose, snapshot
+from dashboard.session import ANY, choose, choose_place, snapshot
 
 if TYPE_CHECKING:
     import pandas as pd
-
-ANY = "any"
 
 
 def main() -> None:
@@ -39,20 +36,8 @@ def main() -> None:
 def _filtered(store: data.Snapshot) -> tuple[pd.DataFrame, str]:
     """Verdicts of the chosen size, target, machine and data label, and the choice in words."""
     verdicts = store.verdicts
-    sizes = [size for size in SIZES if (store.runs["size"] == size).any()]
     with st.sidebar:
-        size = choose("Size", sizes, "size", default="quick")
-        here = store.runs[store.runs["size"] == size]
-        targets = [target for target in TARGETS if (here["target"] == target).any()]
-        target = choose("Target", targets, "target", default="cpu")
-        here = here[here["target"] == target]
-        names = dict(zip(here["machine"], here["machine_label"], strict=True))
-        machine = choose(
-            "Machine",
-            [ANY, *names],
-            "machine",
-            shown_as=lambda name: names.get(name, "newest of any machine"),
-        )
+        size, target, machine, here = choose_place(store.runs)
         label = choose("Data", [ANY, *DATA_LABELS], "data", shown_as=lambda name: f"{name} data")
     verdicts = verdicts[(verdicts["size"] == size) & (verdicts["target"] == target)]
     if machine != ANY:
@@ -60,6 +45,7 @@ def _filtered(store: data.Snapshot) -> tuple[pd.DataFrame, str]:
     if label != ANY:
         verdicts = verdicts[verdicts["data"] == label]
     verdicts = data.current(verdicts, across_machines=machine == ANY)
+    names = dict(zip(here["machine"], here["machine_label"], strict=True))
     name = names.get(machine, "newest run of any machine")
     return verdicts, f"{size} size on {target} · {name} · {label} data"
 

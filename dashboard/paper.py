@@ -8,14 +8,11 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from common.claims import VERDICTS_BEST_FIRST
-from common.papers import SIZES, TARGETS
 from dashboard import charts, data, words
-from dashboard.session import choose, snapshot, uri
+from dashboard.session import ANY, choose, choose_place, snapshot, uri
 
 if TYPE_CHECKING:
     import pandas as pd
-
-ANY = "any"
 
 
 def main() -> None:
@@ -42,19 +39,7 @@ def _selection(
     with st.sidebar:
         slug = choose("Paper", list(titles), "paper", shown_as=lambda s: f"{s}: {titles.get(s)}")
         runs = runs[runs["paper"] == slug]
-        sizes = [size for size in SIZES if (runs["size"] == size).any()]
-        size = choose("Size", sizes, "size", default="quick")
-        runs = runs[runs["size"] == size]
-        targets = [target for target in TARGETS if (runs["target"] == target).any()]
-        target = choose("Target", targets, "target", default="cpu")
-        runs = runs[runs["target"] == target]
-        names = dict(zip(runs["machine"], runs["machine_label"], strict=True))
-        machine = choose(
-            "Machine",
-            [ANY, *names],
-            "machine",
-            shown_as=lambda name: names.get(name, "newest of any machine"),
-        )
+        size, target, machine, runs = choose_place(runs)
     if machine != ANY:
         runs = runs[runs["machine"] == machine]
         verdicts = verdicts[verdicts["machine"] == machine]

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import streamlit as st
 
 from common.errors import RepriseError
+from common.papers import SIZES, TARGETS
 from common.tracking.connection import shown, tracking_uri
 from dashboard import data
 
+if TYPE_CHECKING:
+    import pandas as pd
+
+ANY = "any"
 log = logging.getLogger(__name__)
 # A server cannot say that it changed; a local file is read again as soon as it does.
 _TTL_SECONDS = 20
@@ -78,3 +84,24 @@ def choose(
     st.session_state[f"last_{name}"] = chosen
     st.query_params[name] = chosen
     return chosen
+
+
+def choose_place(runs: pd.DataFrame) -> tuple[str, str, str, pd.DataFrame]:
+    """Select size, target and machine (or any) among runs; return them and the runs there.
+
+    The runs returned are those of the size and target, of every machine.
+    """
+    sizes = [size for size in SIZES if (runs["size"] == size).any()]
+    size = choose("Size", sizes, "size", default="quick")
+    runs = runs[runs["size"] == size]
+    targets = [target for target in TARGETS if (runs["target"] == target).any()]
+    target = choose("Target", targets, "target", default="cpu")
+    runs = runs[runs["target"] == target]
+    names = dict(zip(runs["machine"], runs["machine_label"], strict=True))
+    machine = choose(
+        "Machine",
+        [ANY, *names],
+        "machine",
+        shown_as=lambda name: names.get(name, "newest of any machine"),
+    )
+    return size, target, machine, runs

@@ -11,9 +11,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from common.claims import Verdict, judge_folder, read_verdicts
+from common.claims import Verdict, judge_claims, read_verdicts
 from common.errors import DataError
-from common.papers import Paper, load_claims, load_paper, projects_root
+from common.papers import Paper, load_paper, projects_root
 from common.results import (
     COLUMNS,
     DATA_LABELS,
@@ -231,15 +231,9 @@ def paper_verdicts(folder: Folder, root: Path | None) -> list[Verdict]:
     path = paper_folder(folder.root, folder.size, folder.target, folder.paper) / VERDICTS
     if path.exists():
         return read_verdicts(path)
-    paper = _paper(folder.paper, root)
-    if paper is None:
+    if _paper(folder.paper, root) is None:
         return []
-    verdicts = []
-    for claim in load_claims(folder.paper, root):
-        declared = paper.experiment(claim.experiment)
-        place = Folder(folder.root, folder.size, folder.target, folder.paper, claim.experiment)
-        verdicts.append(judge_folder(claim, place, folder.size in declared.sizes, declared.targets))
-    return verdicts
+    return judge_claims(folder.root, folder.size, folder.target, folder.paper, root)
 
 
 def _belongs(verdict: Verdict, folder: Folder) -> bool:

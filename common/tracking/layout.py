@@ -18,7 +18,6 @@ VERDICT = "verdict."
 FIGURES = "figures"
 PAPER = "paper"
 PAPER_FILES = ("paper.yaml", "claims.yaml", "README.md")
-IDENTITY = ("paper", "experiment", "size", "target", "digest", "commit", "machine")
 
 
 def identity(record: RunRecord) -> dict[str, str]:

@@ -43,18 +43,17 @@ class MethodSpec:
         ``make(job, seed)`` returns a fresh method for that job.
     max_tasks : int or None
         Jobs with more tasks than this take too long.
-    privileged : bool
-        Whether it has read true labels; see :func:`held_out`.
-    extra : str
-        The extra of the distribution that it needs; empty for none.
     """
 
     label: str
     family: Family
     make: Make
     max_tasks: int | None = None
-    privileged: bool = False
-    extra: str = ""
+
+    @property
+    def privileged(self) -> bool:
+        """Whether it has read true labels; see :func:`held_out`."""
+        return self.family == "privileged"
 
 
 def method(name: str) -> MethodSpec:
@@ -207,16 +206,16 @@ def _censored(seen: Checkpoint) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 def _detector(name: str, label: str) -> MethodSpec:
     cap = MAX_TASKS if name in SLOW_DETECTORS else None
-    return MethodSpec(label, "detector", detectors.make_detector(name), cap, extra="nurd")
+    return MethodSpec(label, "detector", detectors.make_detector(name), cap)
 
 
 def _regression(label: str, family: Family, rule: Rule, package: str) -> MethodSpec:
-    return MethodSpec(label, family, _make_rule(rule, package), extra="nurd")
+    return MethodSpec(label, family, _make_rule(rule, package))
 
 
 METHODS: dict[str, MethodSpec] = {
-    "nurd": MethodSpec("NURD", "nurd", make_nurd(), extra="nurd"),
-    "nurd-nc": MethodSpec("NURD-NC", "nurd", make_nurd(calibrate=False), extra="nurd"),
+    "nurd": MethodSpec("NURD", "nurd", make_nurd()),
+    "nurd-nc": MethodSpec("NURD-NC", "nurd", make_nurd(calibrate=False)),
     "gbtr": _regression("GBTR", "regression", _boosted_trees, "numba"),
     "quantile": _regression("Quantile GBM", "regression", _quantile_trees, "lightgbm"),
     "abod": _detector("abod", "ABOD"),
@@ -232,13 +231,13 @@ METHODS: dict[str, MethodSpec] = {
     "pca": _detector("pca", "PCA"),
     "sod": _detector("sod", "SOD"),
     "sos": _detector("sos", "SOS"),
-    "xgbod": MethodSpec("XGBOD", "detector", detectors.make_xgbod, extra="nurd"),
-    "pu-en": MethodSpec("PU-EN", "pu", _make_pu_en, extra="nurd"),
-    "pu-bg": MethodSpec("PU-BG", "pu", _make_pu_bg, extra="nurd"),
+    "xgbod": MethodSpec("XGBOD", "detector", detectors.make_xgbod),
+    "pu-en": MethodSpec("PU-EN", "pu", _make_pu_en),
+    "pu-bg": MethodSpec("PU-BG", "pu", _make_pu_bg),
     "tobit": MethodSpec("Tobit", "survival", _make_rule(_tobit, "scipy")),
     "grabit": _regression("Grabit", "survival", _grabit, "xgboost"),
     "coxph": _regression("CoxPH", "survival", _cox, "sksurv"),
-    "wrangler": MethodSpec("Wrangler", "privileged", _make_wrangler, None, True, "nurd"),
+    "wrangler": MethodSpec("Wrangler", "privileged", _make_wrangler),
     "spark-3": MethodSpec("Spark 3 rule", "rule", make_spark(1.5, 0.75)),
     "spark-4": MethodSpec("Spark 4 rule", "rule", make_spark(3.0, 0.9)),
     "late": MethodSpec("LATE", "rule", _make_late),

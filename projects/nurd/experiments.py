@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +26,7 @@ def jobs(run: Run) -> None:
     """Describe the jobs: latencies, tails, centroid ratios, and the bias that NURD corrects."""
     from projects.nurd.boosting import BoostedTrees
 
-    loaded = {job.name: job for job in load_jobs(run, **run.params["jobs"])}
+    loaded, protocols = _jobs(run), _protocols(run)
     for name in run.cells(loaded):
         job = loaded[name]
         labels = {"variant": "job", **_labels(job)}
@@ -36,7 +35,7 @@ def jobs(run: Run) -> None:
         tau = job.threshold()
         run.observe({"threshold": tau, "longest": job.latency.max()}, unit="s", **labels)
         run.observe({"tasks": job.n, "threshold_over_longest": tau / job.latency.max()}, **labels)
-        for protocol in _protocols(run):
+        for protocol in protocols.values():
             where = {**labels, **_protocol_labels(protocol)}
             run.observe({"centroid_ratio": _centroid_ratio(job, protocol)}, **where)
             ratio = _prediction_ratio(job, protocol, BoostedTrees)
@@ -48,8 +47,7 @@ def prediction(run: Run) -> None:
     from projects.nurd.baselines import held_out
     from projects.nurd.baselines import method as spec_of
 
-    loaded = {job.name: job for job in load_jobs(run, **run.params["jobs"])}
-    protocols = {_key(protocol): protocol for protocol in _protocols(run)}
+    loaded, protocols = _jobs(run), _protocols(run)
     cells = [
         (name, key, method)
         for name, job in loaded.items()
@@ -86,8 +84,7 @@ def sensitivity(run: Run) -> None:
     """Vary alpha and eps on every job."""
     from projects.nurd.methods import NURD
 
-    loaded = {job.name: job for job in load_jobs(run, **run.params["jobs"])}
-    protocols = {_key(protocol): protocol for protocol in _protocols(run)}
+    loaded, protocols = _jobs(run), _protocols(run)
     for name, key in run.cells([(name, key) for name in loaded for key in protocols]):
         job, protocol = loaded[name], protocols[key]
         for alpha in run.params["alpha"]:
@@ -122,12 +119,14 @@ def decision(run: Run) -> None:
 # -- parts ---------------------------------------------------------------------------------
 
 
-def _protocols(run: Run) -> Iterator[Protocol]:
-    return (Protocol(**options) for options in run.params["protocols"])
+def _jobs(run: Run) -> dict[str, Job]:
+    return {job.name: job for job in load_jobs(run, **run.params["jobs"])}
 
 
-def _key(protocol: Protocol) -> str:
-    return f"{protocol.name}{'+clean' if protocol.clean else ''}/{protocol.every}"
+def _protocols(run: Run) -> dict[str, Protocol]:
+    """The run's protocols by the names that its cells go by."""
+    protocols = [Protocol(**options) for options in run.params["protocols"]]
+    return {f"{p.name}{'+clean' if p.clean else ''}/{p.every}": p for p in protocols}
 
 
 def _role(name: str, spec: MethodSpec) -> str:
