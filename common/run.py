@@ -15,7 +15,7 @@ import json
 import logging
 import math
 import traceback
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -122,7 +122,14 @@ class Run:
 
     # -- data ------------------------------------------------------------------------------
 
-    def dataset(self, name: str, *, label: str | None = None) -> Dataset | None:
+    def dataset(
+        self,
+        name: str,
+        *,
+        label: str | None = None,
+        files: Sequence[str] | None = None,
+        alias: str | None = None,
+    ) -> Dataset | None:
         """Return a registered dataset, or None when a stand-in has to take its place.
 
         Parameters
@@ -132,6 +139,10 @@ class Run:
         label : str, optional
             Overrides the data's label, for a dataset that plays another one's part
             (``"substitute"``).
+        files : sequence of str, optional
+            Only these files of it.
+        alias : str, optional
+            What observations call it, for one of several graphs that share a registry entry.
 
         Raises
         ------
@@ -141,14 +152,15 @@ class Run:
         from common.data import DataUnavailable, resolve
 
         try:
-            found = resolve(name, mode=self.data_mode)
+            found = resolve(name, mode=self.data_mode, files=files)
         except DataUnavailable as error:
             if self.data_mode == "real":
                 raise
             self._notes.stand_ins[name] = error.reason
             log.warning("STAND-IN: %s is not available, going on without it (%s)", name, error)
             return None
-        self._notes.datasets[name] = {**found.provenance(), "label": label or found.label}
+        provenance = {**found.provenance(), "label": label or found.label}
+        self._notes.datasets[alias or name] = provenance
         return found
 
     def recorded(self, relative: str, *, name: str) -> Path | None:
