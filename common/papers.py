@@ -146,8 +146,12 @@ class Paper(Model):
 
     def function(self, room: str, name: str) -> Callable[..., Any]:
         """Import ``projects.<slug>.<room>:<name>``, or the target that the entry names."""
+        return load_target(self.target(room, name))
+
+    def target(self, room: str, name: str) -> str:
+        """Where the function of an experiment or figure is, as ``module:function``."""
         declared = {"experiments": self.experiments, "figures": self.figures}[room][name].function
-        return load_target(declared or f"projects.{self.slug}.{room}:{name}")
+        return declared or f"projects.{self.slug}.{room}:{name}"
 
     def path(self, *parts: str) -> Path:
         """Return a path inside the paper's package."""

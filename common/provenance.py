@@ -1,9 +1,8 @@
-"""What produced a result: the code, the machine, and what the work took."""
+"""What produced a result: the commit, the machine, and what the work took."""
 
 from __future__ import annotations
 
 import functools
-import hashlib
 import importlib.metadata
 import re
 import resource
@@ -14,29 +13,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from common.papers import Paper, load_paper, projects_root
-
-
-def source_digest(slug: str) -> str:
-    """Digest of the Python sources that can change a paper's numbers."""
-    root = projects_root()
-    files = [*root.joinpath(slug).rglob("*.py"), *root.parent.joinpath("common").rglob("*.py")]
-    total = hashlib.sha256()
-    for path in sorted(files):
-        total.update(path.relative_to(root.parent).as_posix().encode())
-        total.update(path.read_bytes())
-    return total.hexdigest()[:16]
-
-
-def code_digest(paper: Paper) -> str:
-    """Digest of the sources of a paper and of the papers that it uses, and these use."""
-    found, waiting = {paper.slug}, list(paper.uses)
-    while waiting:
-        slug = waiting.pop()
-        if slug not in found:
-            found.add(slug)
-            waiting += load_paper(slug).uses
-    return " ".join(source_digest(slug) for slug in sorted(found))
+from common.papers import projects_root
 
 
 def git_state() -> dict[str, Any]:

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from common.errors import ConfigError, DataError, MissingExtra, RepriseError, did_you_mean, known
 from common.journal import Journal, Notes
 from common.papers import Paper
-from common.provenance import Execution, code_digest, without_folders
+from common.provenance import Execution, without_folders
 from common.results import (
     COLUMNS,
     DATA_LABELS,
@@ -35,6 +35,7 @@ from common.results import (
     metered_totals,
     write_json,
 )
+from common.sources import experiment_code
 
 if TYPE_CHECKING:
     import numpy as np
@@ -324,7 +325,7 @@ class Run:
             "data_mode": self.data_mode,
             "function": self.declared.function,
             "measurement": self.declared.measurement,
-            "code": code_digest(self.paper),
+            "code": experiment_code(self.paper, self.folder.experiment),
         }
         return hashlib.sha256(json.dumps(state, sort_keys=True).encode()).hexdigest()[:16]
 

@@ -25,9 +25,9 @@ from pydantic import Field, ValidationInfo, field_validator
 
 from common.errors import ConfigError, DataError, RepriseError, did_you_mean
 from common.papers import Experiment, Paper, Size, Target, load_paper, projects_root, slugs
-from common.provenance import code_digest
 from common.results import OBSERVATIONS, RECORD, VERDICTS, find
 from common.schema import Model, validate
+from common.sources import claim_code, experiment_code, figure_code
 
 # A timed job takes all shares of the machine's quiet, any other job takes one: nothing runs
 # beside a timed job. The default profile sets the total.
@@ -243,15 +243,12 @@ class Plan:
 
     # -- triggers --------------------------------------------------------------------------
 
-    def code(self) -> str:
-        """Digest of the code of the paper, of the papers it uses and of ``common``."""
-        return code_digest(self.paper)
-
     def run_triggers(self, experiment: str) -> dict[str, Any]:
-        """Everything but code that decides what an experiment observes."""
+        """Everything that decides what an experiment observes."""
         declared = self.declared(experiment)
         overrides = self.config.params.get(f"{self.paper.slug}.{experiment}")
         return {
+            "code": experiment_code(self.paper, experiment),
             "params": declared.resolve(self.config.size, overrides),
             "data": self.config.data,
             "datasets": declared.datasets,
@@ -273,13 +270,18 @@ class Plan:
         registry = projects_root().parent / "common" / "data" / "registry"
         return _digest(registry / f"{name}.yaml" for name in self.datasets)
 
-    def claim_triggers(self) -> str:
-        """Digest of the claims."""
-        return _digest([self.paper.path("claims.yaml")])
+    def claim_triggers(self) -> dict[str, Any]:
+        """Digests of the claims and of the code that judges them."""
+        claims = _digest([self.paper.path("claims.yaml")])
+        return {"claims": claims, "code": claim_code(self.paper)}
 
-    def figure_triggers(self) -> dict[str, Any]:
+    def captions(self) -> dict[str, Any]:
         """What the figures show besides the observations."""
         return {name: figure.model_dump() for name, figure in self.paper.figures.items()}
+
+    def figure_code(self) -> str:
+        """Digest of the code that draws the figures."""
+        return figure_code(self.paper)
 
 
 def missing_packages(extras: Iterable[str], pyproject: Path | None = None) -> tuple[str, ...]:

@@ -3,7 +3,6 @@
 from common.workflow import Plan, load_config
 
 plan = Plan.of(load_config(config["settings"], "config"), config["paper"])
-code = plan.code()
 
 
 rule data:
@@ -59,7 +58,6 @@ rule run:
         mode=plan.config.data,
         overrides=lambda wildcards: plan.overrides(wildcards.experiment),
         trigger=lambda wildcards: plan.run_triggers(wildcards.experiment),
-        code=code,
     message:
         "{params.paper}: {wildcards.experiment}"
     shell:
@@ -93,7 +91,6 @@ rule verdict:
         title=plan.paper.title,
         where=plan.where,
         trigger=plan.claim_triggers(),
-        code=code,
     message:
         "{params.paper}: verdicts"
     shell:
@@ -125,8 +122,8 @@ rule figure:
     params:
         paper=plan.paper.slug,
         where=plan.where,
-        figures=plan.figure_triggers(),
-        code=code,
+        figures=plan.captions(),
+        trigger=plan.figure_code(),
     message:
         "{params.paper}: figures"
     shell:

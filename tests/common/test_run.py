@@ -149,10 +149,10 @@ def test_journal_is_dropped_when_configuration_or_code_changes(start, shelf):
     leave_unfinished()
     assert yielded_by(start(data_mode="synthetic")) == [0, 1, 2, 3]
     leave_unfinished()
-    (shelf.root / "toy" / "method.py").write_text("x = 1\n")
+    (shelf.root / "toy" / "experiments.py").write_text("x = 1\n")
     assert yielded_by(start()) == [0, 1, 2, 3]
     leave_unfinished()
-    (shelf.root / "toy" / "notes.md").write_text("no code\n")
+    (shelf.root / "toy" / "figures.py").write_text("x = 1  # of no experiment\n")
     assert yielded_by(start()) == [2, 3]
 
 
@@ -337,7 +337,7 @@ def test_seeds(start):
 
 @pytest.fixture
 def no_data(monkeypatch):
-    def resolve(name, mode):
+    def resolve(name, mode, files):
         raise DataUnavailable(name, "no network", ["/some/mirror/folder"], "name a mirror")
 
     monkeypatch.setattr("common.data.resolve", resolve, raising=False)
@@ -349,7 +349,7 @@ def found(name="jobs", label="original"):
 
 @pytest.fixture
 def some_data(monkeypatch):
-    monkeypatch.setattr("common.data.resolve", lambda name, mode: found(name), raising=False)
+    monkeypatch.setattr("common.data.resolve", lambda name, mode, files: found(name), raising=False)
 
 
 def with_stand_in(run: Run) -> None:
@@ -541,17 +541,8 @@ def test_is_done_until_something_that_counts_changes(start, shelf):
     (folder.path / "run.json").write_text(record[:100])
     assert not start().is_done()
     (folder.path / "run.json").write_text(record)
-    (shelf.root / "toy" / "method.py").write_text("x = 1\n")
+    (shelf.root / "toy" / "experiments.py").write_text("x = 1\n")
     assert not start().is_done()
-
-
-def test_digest_covers_the_papers_that_are_used(start, shelf):
-    shelf.add("base")
-    shelf.add("middle", uses=["base"])
-    paper = shelf.add(uses=["middle"])
-    before = start(paper).digest()
-    (shelf.root / "base" / "method.py").write_text("x = 1\n")
-    assert start(paper).digest() != before
 
 
 def test_digest_and_configuration_are_those_of_the_start(start, shelf):
@@ -560,7 +551,7 @@ def test_digest_and_configuration_are_those_of_the_start(start, shelf):
     before = run.digest()
 
     def meddling(run):
-        (shelf.root / "toy" / "method.py").write_text("x = 2\n")
+        (shelf.root / "toy" / "experiments.py").write_text("x = 2\n")
         run.params["n"] = 99
         run.observe({"score": 1}, variant="v", dataset="d", data="synthetic")
 

@@ -106,3 +106,14 @@ def test_scaffold_refuses(slug, tmp_path):
     create("nurd", "taken", tmp_path)
     with pytest.raises(ConfigError):
         create(slug, "title", tmp_path)
+
+
+@pytest.mark.parametrize("slug", slugs())
+def test_other_papers_are_used_as_declared(slug):
+    from common.sources import source_files
+
+    root = projects_root()
+    modules = [f"projects.{slug}.{path.stem}" for path in (root / slug).glob("*.py")]
+    files = source_files(root.parent, *modules)
+    used = {path.relative_to(root).parts[0] for path in files if root in path.parents}
+    assert used - {"__init__.py", slug} == set(load_paper(slug).uses)

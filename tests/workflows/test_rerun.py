@@ -29,9 +29,18 @@ def test_code_of_a_paper_runs_that_paper_alone(house):
     assert house.planned("alpha", "beta") == ALPHA
 
 
-def test_shared_code_runs_every_paper(house):
-    house.change("common/stats.py", "RESAMPLES = 10_000", "RESAMPLES = 9_000")
-    assert house.planned("alpha", "beta") == ALPHA | BETA
+@pytest.mark.parametrize(
+    ("module", "planned"),
+    [
+        ("journal", ALPHA | BETA),
+        ("plotting", {"alpha: figures", "alpha: verdicts", "beta: verdicts"}),
+        ("scorecard", {"alpha: verdicts", "beta: verdicts"}),
+        ("scaffold", set()),
+    ],
+)
+def test_shared_code_runs_what_imports_it(house, module, planned):
+    house.change(f"common/{module}.py", "from __future__", "# changed\nfrom __future__")
+    assert house.planned("alpha", "beta") == planned
 
 
 def test_readme_and_a_new_checkout_run_nothing(house):
