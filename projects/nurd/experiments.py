@@ -163,16 +163,20 @@ def _control(job: Job, protocol: Protocol, name: str) -> Outcome:
     return Outcome(flag_time, score, parts.test, slow, parts.dropped, 1)
 
 
-def _observe_rates(run: Run, job: Job, outcome: Outcome, labels: dict[str, Any]) -> None:
+def _observe_rates(
+    run: Run, job: Job, protocol: Protocol, outcome: Outcome, labels: dict[str, Any]
+) -> None:
     run.observe({**metrics(outcome), **tail_recall(job, outcome)}, **labels)
     run.observe({"dropped_tasks": outcome.dropped, "checkpoints": outcome.checkpoints}, **labels)
     slow = outcome.test & outcome.straggler
     caught = slow & outcome.flagged
     tau = job.threshold()
-    lead = np.median(tau - outcome.flag_time[caught]) if caught.any() else np.nan
+    # The threshold is a duration: count from each task's own start, not from the job's.
+    age = outcome.flag_time - (completion_times(job, protocol) - job.latency)
+    lead = np.median(tau - age[caught]) if caught.any() else np.nan
     run.observe({"median_lead": lead}, unit="s", **labels)
     for progress in PROGRESS:
-        share = (outcome.flag_time[slow] <= progress * tau).mean() if slow.any() else np.nan
+        share = (age[slow] <= progress * tau).mean() if slow.any() else np.nan
         run.observe({"tpr_until": share}, progress=round(float(progress), 1), **labels)
 
 
