@@ -74,7 +74,7 @@ def prediction(run: Run) -> None:
             except MissingExtra as error:
                 run.skip(method, str(error))
                 continue
-            _observe_rates(run, job, outcome, {**labels, "role": role})
+            _observe_rates(run, job, protocol, outcome, {**labels, "role": role})
             degenerate = getattr(predictor, "degenerate", 0)
             run.observe({"degenerate_checkpoints": degenerate}, role=role, **labels)
         _observe_completion(run, job, protocol, outcome, {**labels, "role": role})
