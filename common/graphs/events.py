@@ -251,7 +251,7 @@ def _ids(values: Any, which: str) -> np.ndarray:
 
 
 def _finite(values: np.ndarray, which: str) -> None:
-    bad = ~np.isfinite(values).reshape(len(values), -1).all(axis=1)
+    bad = ~np.isfinite(values).all(axis=tuple(range(1, values.ndim)))
     if bad.any():
         raise ValueError(
             f"{which} is not finite in {int(bad.sum())} events, first at {int(np.argmax(bad))}"

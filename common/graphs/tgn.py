@@ -23,6 +23,36 @@ from common.graphs.events import EventStream
 from common.graphs.projections import keyed_normal
 
 
+class LastNeighbors(LastNeighborLoader):
+    """PyG's loader, with the last interactions also of a node that has many in one batch.
+
+    ``LastNeighborLoader.insert`` (PyG 2.8) keeps arbitrary ones, not the last, when a batch holds
+    more interactions of a node than ``size``. Slots that were never filled hold zeros.
+    """
+
+    def insert(self, src: Tensor, dst: Tensor) -> None:
+        """Add interactions in the order of time."""
+        e_id = torch.arange(self.cur_e_id, self.cur_e_id + len(src), device=src.device)
+        self.cur_e_id += len(src)
+        # Both directions of an event side by side, so that a stable sort keeps the order of time.
+        nodes, order = torch.stack([dst, src], dim=1).flatten().sort(stable=True)
+        neighbors, e_id = torch.stack([src, dst], dim=1).flatten()[order], e_id[order // 2]
+        n_id, group, count = nodes.unique_consecutive(return_inverse=True, return_counts=True)
+        slot = count.cumsum(0)[group] - 1 - torch.arange(len(nodes), device=nodes.device)
+        last = slot < self.size
+        row, slot = group[last], slot[last]
+        new = e_id.new_full((len(n_id), self.size), -1), e_id.new_zeros(len(n_id), self.size)
+        new[0][row, slot], new[1][row, slot] = e_id[last], neighbors[last]
+        e_id, order = torch.cat([self.e_id[n_id], new[0]], dim=1).topk(self.size, dim=1)
+        self.e_id[n_id] = e_id
+        self.neighbors[n_id] = torch.cat([self.neighbors[n_id], new[1]], dim=1).gather(1, order)
+
+    def reset_state(self) -> None:
+        """Forget all interactions."""
+        super().reset_state()
+        self.neighbors.zero_()
+
+
 class TGN(nn.Module):
     """Memory of every node plus attention over its last interactions.
 
@@ -55,11 +85,12 @@ class TGN(nn.Module):
     Notes
     -----
     The parts are ``TGNMemory`` (``IdentityMessage``, ``LastAggregator``, GRU cell),
-    ``LastNeighborLoader`` and ``TransformerConv``. Two habits of ``TGNMemory`` matter here. In
-    training it applies a node's message when the node is next asked for, so that gradients reach
-    the memory; in evaluation it applies messages at once. And in training a node without messages
-    has the memory GRU(0, 0), whereas ``reset_state`` leaves zeros: :meth:`reset` in evaluation
-    mode starts from GRU(0, 0) too, so that a model meets unseen nodes as it learned them.
+    ``LastNeighborLoader`` (see :class:`LastNeighbors`) and ``TransformerConv``. Two habits of
+    ``TGNMemory`` matter here. In training it applies a node's message when the node is next asked
+    for, so that gradients reach the memory; in evaluation it applies messages at once. And in
+    training a node without messages has the memory GRU(0, 0), whereas ``reset_state`` leaves
+    zeros: :meth:`reset` in evaluation mode starts from GRU(0, 0) too, so that a model meets unseen
+    nodes as it learned them.
 
     Examples
     --------
@@ -110,7 +141,7 @@ class TGN(nn.Module):
             dropout=dropout,
             edge_dim=width + time_dim,
         )
-        self.neighbors = LastNeighborLoader(num_nodes, num_neighbors)
+        self.neighbors = LastNeighbors(num_nodes, num_neighbors)
         self._place = torch.empty(num_nodes, dtype=torch.long)
         self._log_t, self._log_msg = torch.empty(0, dtype=torch.long), torch.empty(0, width)
         self._kept: tuple[list[int], Tensor] | None = None

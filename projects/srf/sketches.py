@@ -11,7 +11,6 @@ from common.graphs.projections import (
     StructuredProjection,
     keyed_normal_torch,
     power_of_two,
-    stream,
 )
 
 SKETCHES = ("gaussian", "hadamard", "gram", "none")
@@ -111,6 +110,6 @@ def _root(gram: Tensor) -> Tensor:
 
 
 def fresh_noise(nodes: int, width: int, seed: int, device: torch.device) -> Tensor:
-    """Standard normals keyed by (seed, node), float64, shape (nodes, width)."""
-    keys = torch.arange(nodes, device=device)
-    return keyed_normal_torch(stream(seed), keys, width)
+    """Standard normals from a generator of their own, shape (nodes, width)."""
+    generator = torch.Generator(device).manual_seed(seed % 2**63)
+    return torch.randn(nodes, width, generator=generator, device=device, dtype=torch.double)

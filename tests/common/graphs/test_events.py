@@ -80,6 +80,11 @@ def test_bad_shapes_and_kinds(tmp_path):
         EventStream.of(tmp_path / "empty.csv")
 
 
+def test_no_events_are_a_stream_too():
+    stream = EventStream.of({"src": [], "dst": [], "t": []})
+    assert len(stream) == 0 and stream.num_nodes == 0
+
+
 def test_no_features_must_be_asked_for():
     data = SimpleNamespace(src=np.array([0]), dst=np.array([1]), t=np.array([0]), msg=None)
     with pytest.raises(ValueError, match="zero_features=True"):

@@ -12,7 +12,14 @@ from torch_geometric.nn.models.tgn import (
 )
 
 from common.graphs.events import EventStream
-from common.graphs.tgn import TGN, LinkPredictor, event_tensors, link_logits, train_tgn
+from common.graphs.tgn import (
+    TGN,
+    LastNeighbors,
+    LinkPredictor,
+    event_tensors,
+    link_logits,
+    train_tgn,
+)
 
 SIZES = {"memory_dim": 6, "time_dim": 5, "embedding_dim": 8, "num_neighbors": 3}
 
@@ -35,16 +42,44 @@ def show(tgn, events, batch=10):
         tgn.update(src[part], dst[part], t[part], msg[part])
 
 
+@pytest.mark.parametrize("batch", [1, 4, 50])
+def test_neighbours_are_the_last_ones_whatever_the_batch(batch):
+    generator = torch.Generator().manual_seed(0)
+    src, dst = (torch.randint(0, 9, (150,), generator=generator) for _ in range(2))
+    dst = torch.where(dst == src, 9, dst)
+    loader = LastNeighbors(10, 3)
+    for part in torch.arange(150).split(batch):
+        loader.insert(src[part], dst[part])
+        end = int(part[-1]) + 1
+        for node in range(10):
+            at = ((src[:end] == node) | (dst[:end] == node)).nonzero()[-3:, 0].flip(0)
+            partner = src[at] + dst[at] - node
+            assert loader.e_id[node, : len(at)].tolist() == at.tolist()
+            assert loader.neighbors[node, : len(at)].tolist() == partner.tolist()
+            assert (loader.e_id[node, len(at) :] == -1).all()
+
+
+def test_neighbours_are_those_of_pygs_loader_in_small_batches():
+    generator = torch.Generator().manual_seed(0)
+    src, dst = (torch.randint(0, 30, (90,), generator=generator) for _ in range(2))
+    ours, pygs = LastNeighbors(30, 3), LastNeighborLoader(30, 3)
+    for part in torch.arange(90).split(3):
+        ours.insert(src[part], dst[part]), pygs.insert(src[part], dst[part])
+    valid = pygs.e_id >= 0
+    assert torch.equal(ours.e_id, pygs.e_id)
+    assert torch.equal(ours.neighbors[valid], pygs.neighbors[valid])
+
+
 @pytest.mark.parametrize("training", [True, False])
 def test_embeddings_are_those_of_pygs_parts_put_together_by_hand(training):
     events = stream()
-    tgn = make(dropout=0.0)
+    tgn = make(dropout=0.0, num_neighbors=10)
     message = IdentityMessage(2, 6, 5)
     memory = TGNMemory(12, 2, 6, 5, message, LastAggregator())
     memory.load_state_dict(tgn.node_memory.state_dict())
     conv = TransformerConv(6, 4, heads=2, edge_dim=7)
     conv.load_state_dict(tgn.conv.state_dict())
-    loader = LastNeighborLoader(12, 3)
+    loader = LastNeighborLoader(12, 10)  # as many as a batch: see LastNeighbors
     memory.train(training), tgn.train(training)
     tgn.reset()
     if not training:

@@ -1,0 +1,27 @@
+"""DG-Gen: a generative model of streams of timestamped, attributed edges.
+
+The public names; everything is imported on first use.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+_HOME = {
+    "DGGen": "model",
+    "DGGenConfig": "config",
+    "NotFittedError": "config",
+    "copy_report": "copying",
+}
+__all__ = list(_HOME)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
