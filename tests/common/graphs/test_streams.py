@@ -45,7 +45,7 @@ def test_features_depend_on_both_ends():
 
 
 class _Run(SimpleNamespace):
-    def dataset(self, name, *, files, alias):
+    def dataset(self, name, *, label, files, alias):
         self.asked.append((name, files, alias))
 
     def synthetic(self, name, description):
