@@ -4,13 +4,10 @@ import asyncio
 
 import numpy as np
 import pytest
+from starlette.testclient import TestClient
 
 from common.errors import ConfigError
 from projects.cachegen.link import Link
-
-pytest.importorskip("starlette")
-from starlette.testclient import TestClient
-
 from projects.cachegen.pacing import Pacer
 from projects.cachegen.server import make_app, serve
 
