@@ -5,13 +5,13 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from projects.cachegen import rans_torch  # noqa: E402
-from projects.cachegen.codec import EncodedChunk  # noqa: E402
-from projects.cachegen.codecs import codec  # noqa: E402
-from projects.cachegen.device import decode_on  # noqa: E402
-from projects.cachegen.entropy import decode_section, encode_section, read_section  # noqa: E402
-from projects.cachegen.errors import CorruptStreamError  # noqa: E402
-from projects.cachegen.tables import count, per_channel  # noqa: E402
+from projects.cachegen import rans_torch
+from projects.cachegen.codec import EncodedChunk
+from projects.cachegen.codecs import codec
+from projects.cachegen.device import decode_on
+from projects.cachegen.entropy import decode_section, encode_section, read_section
+from projects.cachegen.errors import CorruptStreamError
+from projects.cachegen.tables import count, per_channel
 
 
 def problem(tokens=70, channels=37):

@@ -10,7 +10,7 @@ from projects.jlmetric import compare
 from tests.projects.jlmetric.dense import make_stream, rewired
 
 torch = pytest.importorskip("torch")
-from projects.jlmetric import JLEvaluator, JLMetric  # noqa: E402
+from projects.jlmetric import JLEvaluator, JLMetric
 
 
 @pytest.fixture(params=["torchmetrics", "torch alone"])
