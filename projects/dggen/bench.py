@@ -52,18 +52,26 @@ class ReembedAll(ScoreTable):
             self._renew(torch.arange(self.network.num_nodes, device=self.z.device))
 
 
-def fitted(nodes: int = NODES, dim: int = DIM, events: int = HISTORY, seed: int = 0) -> DGGen:
-    """Return a model after one epoch on random pairs; all nodes are sources and destinations."""
+def random_pairs(nodes: int, events: int = HISTORY, seed: int = 0) -> EventStream:
+    """Return a stream of uniform pairs of nodes, a span of 0 to 29 between events."""
     rng = np.random.default_rng(seed)
-    stream = EventStream.of(
+    return EventStream.of(
         {
             "src": rng.integers(0, nodes, events),
             "dst": rng.integers(0, nodes, events),
             "t": np.cumsum(rng.integers(0, 30, events)),
         }
     )
+
+
+def fitted(
+    nodes: int = NODES, dim: int = DIM, events: int = HISTORY, seed: int = 0, device: str = "cpu"
+) -> DGGen:
+    """Return a model after one epoch on random pairs; all nodes are sources and destinations."""
+    stream = random_pairs(nodes, events, seed)
     sizes = {"embedding_dim": dim, "memory_dim": dim, "time_dim": dim, "feats_dim": dim}
-    model = DGGen(**sizes, epochs=1, batch_size=min(BATCH, events), num_sampled=50)
+    options = {"epochs": 1, "batch_size": min(BATCH, events), "num_sampled": 50, "device": device}
+    model = DGGen(**sizes, **options)
     ids = np.arange(nodes)
     return model.fit(stream, progress=False, sources=ids, destinations=ids)
 

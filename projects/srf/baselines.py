@@ -44,7 +44,7 @@ class RandomSamplePearl(nn.Module):
 
     def __init__(self, samples: int = 200, width: int = 37, layers: int = 8) -> None:
         super().__init__()
-        self.samples = samples
+        self.samples, self.width = samples, width
 
         def mlp(inputs: int) -> nn.Module:
             return nn.Sequential(nn.Linear(inputs, width), nn.ReLU(), nn.Linear(width, width))

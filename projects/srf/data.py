@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import zipfile
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +13,12 @@ from torch_geometric.data import Data
 from torch_geometric.utils import barabasi_albert_graph, erdos_renyi_graph
 
 from common.errors import DataError, known
-from projects.srf.graph_sets import GraphSet, read_graphs
+from projects.srf.graph_sets import GraphSet
+from projects.srf.graph_text import read_graphs
+from projects.srf.heterophily import NodeTask, minesweeper, read_node_task
+from projects.srf.molecules import Peptides, read_peptides
+from projects.srf.molecules import stand_in as tree_molecules
+from projects.srf.training import Split, published_folds
 
 if TYPE_CHECKING:
     from common.run import Run
@@ -25,9 +31,10 @@ TU_SETS = {
     "IMDB-BINARY": "IMDBBINARY",
     "REDDIT-BINARY": "REDDIT-BINARY",
 }
+REDDIT_FOLDS = "REDDIT-BINARY_splits.json"
 EXP = "expressivity"
 EXP_FILE = "EXP_GRAPHSAT.txt"
-STAND_IN = "synthetic-graphs"
+STAND_IN, TREES = "synthetic-graphs", "synthetic-trees"
 LARGEST_TEXT = 200 << 20
 
 
@@ -80,6 +87,35 @@ def load_tu(
     if largest is not None:
         graphs = graphs.subset(torch.nonzero(graphs.nodes <= largest)[:, 0])
     return graphs if most is None else balanced(graphs, most)
+
+
+def load_reddit_folds(run: Run, graphs: GraphSet) -> list[Split] | None:
+    """Load the published folds of REDDIT-BINARY; None where they are not available."""
+    found = run.dataset(TU, files=[REDDIT_FOLDS], alias="REDDIT-BINARY folds")
+    if found is None:
+        return None
+    return published_folds(json.loads(found.files[REDDIT_FOLDS].read_text()), graphs.y)
+
+
+def load_node_task(run: Run, name: str) -> NodeTask:
+    """Load a set of ``heterophily`` by name, or a small generated Minesweeper."""
+    found = run.dataset("heterophily", files=[f"{name}.npz"], alias=name)
+    if found is not None:
+        return read_node_task(found.files[f"{name}.npz"])
+    task = minesweeper()
+    run.synthetic(task.name, "a small generated Minesweeper; projects.srf.heterophily")
+    return task
+
+
+def load_peptides(run: Run, most: int | None) -> tuple[str, Peptides]:
+    """Load the peptides, at most ``most`` of each part, or random trees; returns name and data."""
+    files = ["peptide_multi_class_dataset.csv", "splits_random_stratified_peptide.json"]
+    # Its official task's targets are not in it: other targets on the paper's kind of graphs.
+    found = run.dataset("peptides-func", files=files, label="substitute")
+    if found is not None:
+        return found.name, read_peptides(*(found.files[file] for file in files), most)
+    run.synthetic(TREES, "random trees with the same kinds of targets; projects.srf.molecules")
+    return TREES, tree_molecules()
 
 
 def balanced(graphs: GraphSet, most: int, seed: int = 0) -> GraphSet:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
+
+from projects.srf.variants import LARGEST_ATTENTION, ORDERS, Variant, device, fit
 
 if TYPE_CHECKING:
     from common.run import Run
     from projects.srf.graph_sets import GraphSet
+    from projects.srf.training import Split
 
 
 def csl(run: Run) -> None:
@@ -15,65 +19,72 @@ def csl(run: Run) -> None:
     from projects.srf.training import folds
 
     graphs = csl_graphs(copies=run.params["copies"])
-    for seed in run.seeds:
-        splits = folds(graphs.y, run.params["folds"], seed)
-        _order_study(run, graphs, splits[: run.params["used_folds"]], seed, data="original")
+    splits = {
+        (seed, "stratified", number): split
+        for seed in run.seeds
+        for number, split in enumerate(folds(graphs.y, run.params["folds"], seed))
+        if number < run.params["used_folds"]
+    }
+    # The set is defined by its construction: this is the paper's data, not a stand-in for it.
+    _order_study(run, graphs, splits, data="original")
 
 
 def exp(run: Run) -> None:
-    """EXP, pairs kept in one fold, nodes in file order and in random order."""
+    """EXP with nodes in file order and in random order; the two graphs of a pair in one fold."""
     from projects.srf.data import load_exp
-    from projects.srf.training import pair_folds
+    from projects.srf.training import folds, pair_folds
 
-    graphs = load_exp(run, run.params["graphs"])
-    for seed in run.seeds:
-        splits = pair_folds(run.params["folds"], len(graphs) // 2, seed)
-        _order_study(run, graphs, splits[: run.params["used_folds"]], seed)
+    graphs, count = load_exp(run, run.params["graphs"]), run.params["folds"]
+    rules = {
+        "together": lambda seed: pair_folds(count, len(graphs) // 2, seed),
+        "random": lambda seed: folds(graphs.y, count, seed),
+    }
+    splits = {
+        (seed, rule, number): split
+        for seed in run.seeds
+        for rule in run.params["pairs"]
+        for number, split in enumerate(rules[rule](seed))
+        if number < run.params["used_folds"]
+    }
+    _order_study(run, graphs, splits)
 
 
 def tree(run: Run) -> None:
-    """Tree-NeighborsMatch: accuracy against the depth of the tree."""
-    from projects.srf.baselines import with_virtual_node
+    """Tree-NeighborsMatch: accuracy against the depth of the tree, at equal epochs."""
     from projects.srf.training import folds
     from projects.srf.tree import in_order, tree_graphs
 
     params = run.params
+    variants = {variant.label: variant for variant in map(Variant.of, params["variants"])}
     cells = [
-        (depth, order, variant, seed)
+        (depth, order, label, seed)
         for depth in params["depths"]
         for order in params["orders"]
-        for variant in params["variants"]
+        for label, variant in variants.items()
         for seed in run.seeds
+        if order in variant.orders
     ]
-    for depth, order, variant, seed in run.cells(cells):
-        graphs = in_order(tree_graphs(depth, most=params["graphs"]), order, seed)
-        # The root is no longer the first node of a permuted graph: pool over all nodes then.
-        options = {"readout": "root" if order == "canonical" else "add"}
-        injected = variant
-        if variant == "virtual-node":
-            graphs, injected = with_virtual_node(graphs), "plain"
-        elif variant == "fully-adjacent":
-            options["fully_adjacent"], injected = True, "plain"
-        split = folds(graphs.y, 5, seed)[0]
-        history = _fit(
+    for depth, order, label, seed in run.cells(cells):
+        # The root is read out by its place: it stays the first node in either order.
+        graphs = in_order(tree_graphs(depth, most=params["graphs"]), order, seed, keep_first=True)
+        history = fit(
             run,
             graphs,
-            injected,
-            split,
+            variants[label],
+            folds(graphs.y, 5, seed)[0],
             seed,
             epochs=params["epochs"][str(depth)],
-            hidden=params["hidden"],
             layers=depth + 1,
-            outputs=graphs.classes,
             categories=2**depth + 1,
-            **options,
+            readout="root",
         )
         run.observe(
             {"accuracy": history.selected(), "train_accuracy": max(history.train)},
-            variant=variant,
+            variant=label,
             dataset="Tree-NeighborsMatch",
             item=f"seed {seed}",
             seed=seed,
+            # The task is defined by its generator: this is the paper's data.
             data="original",
             depth=depth,
             order=order,
@@ -87,9 +98,10 @@ def oversmoothing(run: Run) -> None:
     from projects.srf.transform import AddSketchedFeatures
 
     params = run.params
+    run.synthetic("Erdos-Renyi", "seeded random graphs with normal features, as in the paper")
     settings = [("plain", 0), *((kernel, k) for kernel in params["kernels"] for k in params["k"])]
     for seed, kernel, k in run.cells([(s, *setting) for s in run.seeds for setting in settings]):
-        data = random_graph(params["nodes"], params["probability"], 32, seed)
+        data = random_graph(params["nodes"], params["probability"], params["width"], seed)
         z = None
         if k:
             # Equation of the paper: the order multiplies the width.
@@ -102,7 +114,6 @@ def oversmoothing(run: Run) -> None:
             "dataset": "Erdos-Renyi",
             "item": f"graph {seed}",
             "seed": seed,
-            "data": "original",
             "k": k,
         }
         for layer, value in enumerate(values):
@@ -116,48 +127,31 @@ def oversmoothing(run: Run) -> None:
 def graph_classification(run: Run) -> None:
     """TU sets with the epoch chosen on validation graphs, and on the test curve as released."""
     from projects.srf.data import load_tu
-    from projects.srf.training import folds, released_selection
+    from projects.srf.training import released_selection
 
-    params = run.params
-    cells = [
-        (entry["name"], variant, seed)
-        for entry in params["sets"]
-        for variant in params["variants"]
-        for seed in run.seeds
-    ]
-    entries, loaded = {entry["name"]: entry for entry in params["sets"]}, {}
-    for name, variant, seed in run.cells(cells):
-        entry = entries[name]
+    _skip_absent(run)
+    entries = {entry["name"]: entry for entry in run.params["sets"]}
+    variants = {variant.label: variant for variant in map(Variant.of, run.params["variants"])}
+    loaded: dict[str, GraphSet] = {}
+    cells = [(name, label, seed) for name in entries for label in variants for seed in run.seeds]
+    for name, label, seed in run.cells(cells):
+        entry, variant = entries[name], variants[label]
         if name not in loaded:
-            size = {"most": entry.get("most"), "largest": entry.get("largest")}
-            loaded[name] = load_tu(run, name, **size)
+            loaded[name] = load_tu(run, name, most=entry.get("most"), largest=entry.get("largest"))
         graphs = loaded[name]
-        splits = folds(graphs.y, 10, seed)[: entry["folds"]]
-        kind = "gps" if variant == "gps" else "gin"
+        if variant.name == "gps" and int(graphs.nodes.max()) > LARGEST_ATTENTION:
+            run.skip(f"{label} on {name}", f"attention over more than {LARGEST_ATTENTION} nodes")
+            continue
         histories = [
-            _fit(
-                run,
-                graphs,
-                "plain" if kind == "gps" else variant,
-                split,
-                seed,
-                epochs=entry["epochs"],
-                hidden=params["hidden"],
-                layers=params["layers"],
-                outputs=graphs.classes,
-                kind=kind,
-                readout="add",
-                batch_size=32,
-            )
-            for split in splits
+            fit(run, graphs, variant, split, seed, epochs=entry["epochs"], readout="add")
+            for split in _set_folds(run, entry, graphs, seed)
         ]
         released = released_selection(histories)
         for number, (history, seen) in enumerate(zip(histories, released, strict=True)):
-            accuracies = {"nested": history.selected(), "released": seen}
-            for protocol, value in accuracies.items():
+            for protocol, value in (("nested", history.selected()), ("released", seen)):
                 run.observe(
                     {"accuracy": value},
-                    variant=variant,
+                    variant=label,
                     dataset=graphs.name,
                     item=f"fold {number}",
                     seed=seed,
@@ -166,11 +160,12 @@ def graph_classification(run: Run) -> None:
 
 
 def heterophily(run: Run) -> None:
-    """Node classification where neighbours differ; one graph, ten fixed splits."""
+    """Node classification where neighbours differ; one graph, fixed splits."""
     import torch
 
+    from projects.srf.data import load_node_task
     from projects.srf.features import injection
-    from projects.srf.heterophily import fit_nodes, read_node_task
+    from projects.srf.heterophily import fit_nodes
     from projects.srf.models import LayeredNetwork
 
     params = run.params
@@ -181,12 +176,9 @@ def heterophily(run: Run) -> None:
         for split in range(params["splits"])
     ]
     for name, variant, split in run.cells(cells):
-        found = run.dataset("heterophily", files=[f"{name}.npz"], alias=name)
-        if found is None:
-            run.skip(f"{variant} on {name}", "the set is not available and has no stand-in")
-            continue
-        task = read_node_task(found.files[f"{name}.npz"])
-        z = injection(_as_set(task), variant, width=params["width"], kernel=params["kernel"])
+        task = load_node_task(run, name)
+        settings = {"width": params["width"], "kernel": params["kernel"], "seed": 442 + split}
+        z = injection(_as_set(task), variant, **settings)
         torch.manual_seed(split)
         network = LayeredNetwork(
             task.x.shape[1],
@@ -197,44 +189,38 @@ def heterophily(run: Run) -> None:
             kind=params["kind"],
             readout=None,
         )
-        options = {"epochs": params["epochs"], "seed": split, "device": _device(run)}
+        options = {"epochs": params["epochs"], "seed": split, "device": device(run)}
         value = fit_nodes(network, task, split, z=z.draw(0), **options)
-        run.observe({"score": value}, variant=variant, dataset=name, item=f"split {split}")
+        labels = {"variant": variant, "dataset": task.name, "set": name}
+        run.observe({"score": value}, item=f"split {split}", **labels)
 
 
 def peptides(run: Run) -> None:
     """Peptides: functional classes, and exact distances in the graph as long-range targets."""
     import torch
 
+    from projects.srf.data import load_peptides
     from projects.srf.features import injection
-    from projects.srf.models import LayeredNetwork
-    from projects.srf.molecules import fit_peptides, read_peptides
+    from projects.srf.molecules import fit_peptides, molecule_network
 
+    _skip_absent(run)
     params = run.params
-    found = run.dataset("peptides-func", label="substitute")
-    if found is None:
-        run.skip("all", "peptides-func has to be downloaded by every user")
-        return
-    table, split = (found.files[name] for name in params["files"])
-    molecules = read_peptides(table, split, params["molecules"])
+    name, molecules = load_peptides(run, params["molecules"])
     outputs = {"function": molecules.labels.shape[1], "distance": molecules.distances.shape[1]}
     cells = [(task, v, seed) for task in outputs for v in params["variants"] for seed in run.seeds]
     for task, variant, seed in run.cells(cells):
-        injected = injection(molecules.graphs, variant, width=params["width"], kernel="rbf")
+        settings = {"width": params["width"], "kernel": params["kernel"], "seed": 442 + seed}
+        injected = injection(molecules.graphs, variant, one_hot=True, **settings)
         torch.manual_seed(seed)
-        network = LayeredNetwork(
-            molecules.graphs.x.shape[1],
-            params["hidden"],
-            params["layers"],
-            outputs[task],
-            z_width=injected.width,
+        network = molecule_network(
+            molecules, params["hidden"], params["layers"], outputs[task], injected.width
         )
-        options = {"epochs": params["epochs"], "seed": seed, "device": _device(run)}
+        options = {"epochs": params["epochs"], "seed": seed, "device": device(run)}
         value = fit_peptides(network, molecules, task, injected, **options)
         run.observe(
             {"score": value},
             variant=variant,
-            dataset="peptides-func",
+            dataset=name,
             item=f"seed {seed}",
             seed=seed,
             task=task,
@@ -243,118 +229,82 @@ def peptides(run: Run) -> None:
 
 def cost(run: Run) -> None:
     """Time and memory of the transforms against the number of nodes."""
-    import torch
-
     from projects.srf.baselines import RandomSamplePearl
     from projects.srf.bench import peers, sparse_graph, transforms
+    from projects.srf.tensor_memory import peak_tensor_bytes
 
+    params, where = run.params, device(run)
     run.synthetic("generated-graphs", "Barabasi-Albert and random sparse graphs, 3 edges a node")
-    encode = {**transforms(), **peers()}
-    names = [*encode, "PEARL"]
-    largest = run.params["largest"]
-    cells = [(n, name) for n in run.params["nodes"] for name in names if n <= largest[name]]
+    encode = {name: transform.__call__ for name, transform in {**transforms(), **peers()}.items()}
+    pearl = RandomSamplePearl(params["pearl_samples"]).to(where).requires_grad_(False)
+    encode["PEARL"] = lambda data: pearl(data.edge_index, data.num_nodes)
+    cells = [(n, name) for n in params["nodes"] for name in encode if n <= params["largest"][name]]
+    data = None
     for nodes, name in run.cells(cells):
-        data = sparse_graph(nodes)
-        pearl = RandomSamplePearl(samples=run.params["pearl_samples"])
-
-        def work(data: Any = data, name: str = name, pearl: Any = pearl) -> None:
-            if name == "PEARL":
-                with torch.no_grad():
-                    pearl(data.edge_index, data.num_nodes)
-            else:
-                encode[name](data)
-
+        if data is None or data.num_nodes != nodes:
+            data = sparse_graph(nodes)
+        # The encodings of PyG compute on the host.
+        work = partial(encode[name], data.clone().to("cpu" if name in peers() else where))
+        labels = {"variant": name, "dataset": "generated-graphs", "item": f"{nodes} nodes"}
+        if name not in peers():  # it sees neither their sparse matrices nor SciPy's arrays
+            tensors = {"tensor_memory": peak_tensor_bytes(work) / 2**20}
+            run.observe(tensors, unit="MiB", meter="live tensors", nodes=nodes, **labels)
         work()
         for seed in run.seeds:
-            labels = {"dataset": "generated-graphs", "item": f"{nodes} nodes", "seed": seed}
-            with run.measure("encode", variant=name, nodes=nodes, **labels):
+            with run.measure("encode", seed=seed, nodes=nodes, **labels):
                 work()
 
 
 # -- parts ---------------------------------------------------------------------------------
 
 
-def _order_study(run: Run, graphs: GraphSet, splits: list[Any], seed: int, **label: Any) -> None:
+def _order_study(run: Run, graphs: GraphSet, splits: dict[Any, Split], **label: Any) -> None:
     """Accuracy of every variant with nodes in the order of the set, and in a random one."""
     from projects.srf.tree import in_order
 
     params = run.params
+    variants = {variant.label: variant for variant in map(Variant.of, params["variants"])}
     cells = [
-        (seed, order, number, variant["name"], variant.get("k", 8))
-        for order in params["orders"]
-        for number in range(len(splits))
-        for variant in params["variants"]
+        (*key, order, name)
+        for key in splits
+        for order in ORDERS
+        for name, variant in variants.items()
+        if order in variant.orders
     ]
-    for _, order, number, variant, k in run.cells(cells):
-        ordered = in_order(graphs, order, 1000 + seed)
-        history = _fit(
+    for seed, rule, number, order, name in run.cells(cells):
+        history = fit(
             run,
-            ordered,
-            variant,
-            splits[number],
+            in_order(graphs, order, 1000 + seed),
+            variants[name],
+            splits[seed, rule, number],
             seed,
             epochs=params["epochs"],
-            hidden=params["hidden"],
-            layers=params["layers"],
-            outputs=graphs.classes,
-            sketches=k,
         )
         run.observe(
             {"accuracy": history.selected(), "train_accuracy": max(history.train)},
-            variant=variant,
+            variant=name,
             dataset=graphs.name,
             item=f"seed {seed}, fold {number}",
             seed=seed,
             order=order,
-            k=0 if variant == "plain" else k,
+            folds=rule,
             **label,
         )
 
 
-def _fit(
-    run: Run,
-    graphs: GraphSet,
-    variant: str,
-    split: Any,
-    seed: int,
-    *,
-    epochs: int,
-    hidden: int,
-    layers: int,
-    outputs: int,
-    sketches: int | None = None,
-    batch_size: int | None = None,
-    **options: Any,
-) -> Any:
-    """Train one network with what a variant injects."""
-    import torch
+def _set_folds(run: Run, entry: dict[str, Any], graphs: GraphSet, seed: int) -> list[Split]:
+    """Ten stratified folds, or the published ones where the entry asks for them; the first few."""
+    from projects.srf.data import load_reddit_folds
+    from projects.srf.training import folds
 
-    from projects.srf.features import injection
-    from projects.srf.models import LayeredNetwork
-    from projects.srf.training import train
-
-    params = run.params
-    k = sketches or params["sketches"]
-    injected = injection(
-        graphs, variant, width=params["width"], sketches=k, kernel=params["kernel"], seed=442 + seed
-    )
-    torch.manual_seed(seed)
-    inputs, z_width = graphs.x.shape[1], injected.width
-    network = LayeredNetwork(inputs, hidden, layers, outputs, z_width=z_width, **options)
-    return train(
-        network,
-        graphs,
-        injected,
-        split,
-        epochs=epochs,
-        batch_size=batch_size or params["batch_size"],
-        seed=seed,
-        device=_device(run),
-    )
+    published = load_reddit_folds(run, graphs) if entry.get("published") else None
+    return (published or folds(graphs.y, 10, seed))[: entry["folds"]]
 
 
-def _device(run: Run) -> str:
-    return "cuda" if run.target == "gpu" else "cpu"
+def _skip_absent(run: Run) -> None:
+    """Say of the paper's sets that cannot be had here why their claims stay untested."""
+    for name, reason in run.params["absent"].items():
+        run.skip(name, reason)
 
 
 def _as_set(task: Any) -> GraphSet:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch_geometric.data import Data
@@ -27,6 +26,8 @@ class GraphSet:
         Number of nodes and edges of each graph.
     y : LongTensor, shape (G,)
         Classes from 0.
+    edge_features : LongTensor, shape (E, B), optional
+        Categories of each edge, such as the kind of a bond.
 
     Examples
     --------
@@ -42,13 +43,15 @@ class GraphSet:
     nodes: Tensor
     edge_counts: Tensor
     y: Tensor
+    edge_features: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.y)
 
     @classmethod
     def of(cls, name: str, graphs: list[Data]) -> GraphSet:
-        """Join PyG graphs with ``x``, ``edge_index`` and a class ``y``."""
+        """Join PyG graphs with ``x``, ``edge_index``, a class ``y`` and perhaps ``edge_attr``."""
+        bare = any(graph.edge_attr is None for graph in graphs)
         return cls(
             name,
             torch.cat([graph.x for graph in graphs]),
@@ -56,6 +59,7 @@ class GraphSet:
             torch.tensor([graph.num_nodes for graph in graphs]),
             torch.tensor([graph.num_edges for graph in graphs]),
             torch.tensor([int(graph.y) for graph in graphs]),
+            None if bare else torch.cat([graph.edge_attr for graph in graphs]),
         )
 
     @property
@@ -86,16 +90,23 @@ class GraphSet:
         edge_at, of_edge = _ranges(self.edge_counts, chosen)
         starts = torch.nn.functional.pad(self.nodes[chosen].cumsum(0), (1, 0))
         edges = self.edges[:, edge_at] + starts[of_edge]
-        return Batch(self.x[node_at], edges, graph, self.y[chosen], node_at, len(chosen))
+        features = None if self.edge_features is None else self.edge_features[edge_at]
+        return Batch(self.x[node_at], edges, graph, self.y[chosen], node_at, features)
 
-    def permuted(self, seed: int) -> GraphSet:
-        """Return the same graphs with the nodes of every graph in random order."""
+    def permuted(self, seed: int, *, keep_first: bool = False) -> GraphSet:
+        """Return the same graphs with the nodes of every graph in random order.
+
+        ``keep_first`` leaves the first node of every graph where it is: the root of a tree is read
+        out by its place.
+        """
         generator = torch.Generator().manual_seed(seed)
         graph = torch.repeat_interleave(torch.arange(len(self)), self.nodes)
         starts = self.node_starts
         # Sorting by (graph, random number) shuffles every graph in one go.
-        key = graph.double() + torch.rand(len(graph), generator=generator, dtype=torch.double)
-        old_at_new = key.argsort()
+        within = torch.rand(len(graph), generator=generator, dtype=torch.double)
+        if keep_first:
+            within[starts[:-1]] = 0
+        old_at_new = (graph.double() + within).argsort(stable=True)
         new_of_old = torch.empty_like(old_at_new)
         new_of_old[old_at_new] = torch.arange(len(graph))
         of_edge = torch.repeat_interleave(torch.arange(len(self)), self.edge_counts)
@@ -110,6 +121,7 @@ class GraphSet:
             self,
             x=self.x[node_at],
             edges=self.edges[:, edge_at],
+            edge_features=None if self.edge_features is None else self.edge_features[edge_at],
             nodes=self.nodes[chosen],
             edge_counts=self.edge_counts[chosen],
             y=self.y[chosen],
@@ -130,8 +142,8 @@ class Batch:
         Classes.
     node_at : LongTensor, shape (n,)
         Place of each node in the set, to look up what was computed for the whole set.
-    size : int
-        g.
+    edge_features : LongTensor, shape (e, B), optional
+        Categories of each edge.
     """
 
     x: Tensor
@@ -139,12 +151,14 @@ class Batch:
     graph: Tensor
     y: Tensor
     node_at: Tensor
-    size: int
+    edge_features: Tensor | None = None
 
     def to(self, device: str) -> Batch:
         """Move what the network needs to a device."""
-        moved = {name: getattr(self, name).to(device) for name in ("x", "edge_index", "graph", "y")}
-        return replace(self, **moved)
+        parts = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        return Batch(
+            **{name: None if part is None else part.to(device) for name, part in parts.items()}
+        )
 
 
 def _ranges(counts: Tensor, chosen: Tensor) -> tuple[Tensor, Tensor]:
@@ -154,72 +168,3 @@ def _ranges(counts: Tensor, chosen: Tensor) -> tuple[Tensor, Tensor]:
     which = torch.repeat_interleave(torch.arange(len(chosen)), picked)
     before = torch.nn.functional.pad(picked.cumsum(0), (1, 0))[which]
     return torch.arange(len(which)) - before + starts[chosen][which], which
-
-
-def read_graphs(text: str, name: str) -> GraphSet:
-    """Read the text format of the TU sets and of EXP.
-
-    The first line is the number of graphs. A graph is a line ``n label`` and n lines ``tag degree
-    neighbours [attributes]``. Tags become one-hot features; where there is one tag, a constant.
-
-    Parameters
-    ----------
-    text : str
-        Content of the file.
-    name : str
-        Name of the set.
-
-    Raises
-    ------
-    ValueError
-        If the file ends early, holds an unknown neighbour, or lines are left over; names the line.
-    """
-    lines = text.splitlines()
-    at, tags, attributes, labels = 1, [], [], []
-    targets: list[int] = []
-    nodes, degrees = [], []
-    try:
-        for _ in range(int(lines[0])):
-            n, label = map(int, lines[at].split()[:2])
-            nodes.append(n)
-            labels.append(label)
-            for line in lines[at + 1 : at + 1 + n]:
-                fields = line.split()
-                degree = int(fields[1])
-                neighbours = [int(field) for field in fields[2 : 2 + degree]]
-                if neighbours and not 0 <= min(neighbours) <= max(neighbours) < n:
-                    raise ValueError(f"neighbours {neighbours[:5]} in a graph of {n} nodes")
-                if len(neighbours) < degree:
-                    raise ValueError(f"{len(neighbours)} neighbours of {degree}")
-                tags.append(int(fields[0]))
-                degrees.append(degree)
-                targets += neighbours
-                attributes.append([float(field) for field in fields[2 + degree :]])
-            at += 1 + n
-    except (ValueError, IndexError) as error:
-        raise ValueError(f"{name}: line {at + 1} ff. cannot be read: {error}") from error
-    if at != len(lines) or len(tags) != sum(nodes):
-        raise ValueError(f"{name}: {len(lines)} lines, but the graphs take {at}")
-    return _assembled(name, nodes, labels, degrees, targets, tags, attributes)
-
-
-def _assembled(
-    name: str,
-    nodes: list[int],
-    labels: list[int],
-    degrees: list[int],
-    targets: list[int],
-    tags: list[int],
-    attributes: list[list[float]],
-) -> GraphSet:
-    counts, degree = torch.tensor(nodes), torch.tensor(degrees)
-    within = torch.cat([torch.arange(n) for n in nodes])
-    graph = torch.repeat_interleave(torch.arange(len(nodes)), counts)
-    edge_counts = torch.zeros(len(nodes), dtype=torch.long).index_add_(0, graph, degree)
-    edges = torch.stack([torch.repeat_interleave(within, degree), torch.tensor(targets)])
-    _, tag = np.unique(np.array(tags), return_inverse=True)
-    x = torch.nn.functional.one_hot(torch.from_numpy(tag)).float()
-    if attributes[0]:
-        x = torch.cat([x, torch.tensor(attributes)], dim=1)
-    _, y = np.unique(np.array(labels), return_inverse=True)
-    return GraphSet(name, x, edges, counts, edge_counts, torch.from_numpy(y))

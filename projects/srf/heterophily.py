@@ -11,8 +11,6 @@ from torch import Tensor
 
 from projects.srf.models import LayeredNetwork
 
-NAMES = ("minesweeper", "tolokers", "actor", "chameleon_filtered")
-
 
 @dataclass(frozen=True)
 class NodeTask:
@@ -46,6 +44,34 @@ def read_node_task(path: Path) -> NodeTask:
             torch.from_numpy(arrays["node_labels"]).long(),
             {part: torch.from_numpy(arrays[f"{part}_masks"]) for part in ("train", "val", "test")},
         )
+
+
+def minesweeper(side: int = 30, splits: int = 5, seed: int = 0) -> NodeTask:
+    """Generate a small Minesweeper, where the cells that hide a mine are to be found.
+
+    As Platonov et al. (ICLR 2023) describe their set: a square grid with diagonal neighbours, a
+    fifth of the cells are mines, and the feature is the one-hot number of neighbouring mines, which
+    is unknown for half of the cells. A stand-in that needs no download.
+    """
+    rng, count = np.random.default_rng(seed), side * side
+    row, column = np.divmod(np.arange(count), side)
+    steps = [(1, 0), (0, 1), (1, 1), (1, -1)]
+    pairs = []
+    for down, right in steps:
+        inside = (row + down < side) & (column + right >= 0) & (column + right < side)
+        here = np.flatnonzero(inside)
+        pairs.append(np.stack([here, here + down * side + right]))
+    half = torch.from_numpy(np.concatenate(pairs, axis=1))
+    edges = torch.cat([half, half.flip(0)], dim=1)
+    mine = torch.from_numpy(rng.random(count) < 0.2).long()
+    near = torch.zeros(count, dtype=torch.long).index_add_(0, edges[1], mine[edges[0]])
+    hidden = torch.from_numpy(rng.random(count) < 0.5)
+    x = torch.nn.functional.one_hot(near, 10).float()
+    x[hidden] = torch.nn.functional.one_hot(torch.tensor(9), 10).float()
+    drawn = torch.from_numpy(rng.random((splits, count)))
+    bounds = {"train": (0, 0.5), "val": (0.5, 0.75), "test": (0.75, 1)}
+    masks = {part: (low <= drawn) & (drawn < high) for part, (low, high) in bounds.items()}
+    return NodeTask("synthetic-minesweeper", x, edges, mine, masks)
 
 
 def fit_nodes(

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch_geometric.nn import (
     GATConv,
     GCNConv,
     GINConv,
+    GINEConv,
     GPSConv,
     SAGEConv,
     global_add_pool,
@@ -18,7 +21,7 @@ from common.errors import known
 from projects.srf.graph_sets import Batch
 from projects.srf.inject import InjectFeatures
 
-CONVOLUTIONS = ("gin", "gcn", "gat", "sage", "gps")
+CONVOLUTIONS = ("gin", "gine", "gcn", "gat", "sage", "gps")
 READOUTS = ("mean", "add", "root")
 
 
@@ -32,6 +35,8 @@ def convolution(kind: str, width: int, hidden: int) -> nn.Module:
     if kind == "sage":
         return SAGEConv(width, hidden)
     mlp = nn.Sequential(nn.Linear(width, hidden), nn.ReLU(), nn.Linear(hidden, hidden))
+    if kind == "gine":
+        return GINEConv(mlp, train_eps=True, edge_dim=hidden)
     local = GINConv(mlp, train_eps=True)
     return local if kind == "gin" else GPSConv(hidden, local, heads=4, norm="layer_norm")
 
@@ -51,8 +56,20 @@ class LayeredNetwork(nn.Module):
         Pooling over the graph; ``root`` takes the first node; None gives an output per node.
     categories : int, optional
         Read ``x`` as integers below this and embed each column, instead of a linear map.
+    edge_categories : sequence of int, optional
+        Of ``gine``: numbers of categories of the columns of the edge features.
     fully_adjacent : bool
         Replace the edges of the last layer by those between all nodes of a graph.
+    positional : Module, optional
+        Trained encoding ``f(edge_index, nodes)`` of a ``width`` of its own, added to the input.
+
+    Raises
+    ------
+    ConfigError
+        If the convolution or readout is unknown.
+    ValueError
+        If ``gine`` comes without edge categories or with a fully adjacent layer, whose edges have
+        no features.
 
     Examples
     --------
@@ -73,17 +90,27 @@ class LayeredNetwork(nn.Module):
         kind: str = "gin",
         readout: str | None = "mean",
         categories: int | None = None,
+        edge_categories: Sequence[int] | None = None,
         fully_adjacent: bool = False,
+        positional: nn.Module | None = None,
     ) -> None:
         super().__init__()
         if readout is not None:
             known(readout, READOUTS, "readout")
+        if (kind == "gine") != (edge_categories is not None) or (kind == "gine" and fully_adjacent):
+            raise ValueError(
+                f"kind={kind!r}, edge_categories={edge_categories}, {fully_adjacent=}: 'gine', and "
+                "it alone, takes edge categories, and no fully adjacent layer"
+            )
         self.readout, self.fully_adjacent, self.z_width = readout, fully_adjacent, z_width
         self.embed = (
             nn.Linear(inputs, hidden)
             if categories is None
             else nn.ModuleList(nn.Embedding(categories, hidden) for _ in range(inputs))
         )
+        self.embed_edges = nn.ModuleList(nn.Embedding(n, hidden) for n in edge_categories or ())
+        self.positional = positional
+        self.place = None if positional is None else nn.Linear(positional.width, hidden)
         width = hidden + z_width
         convs = [convolution(kind, width, hidden) for _ in range(layers)]
         self.convs = nn.ModuleList(
@@ -92,19 +119,32 @@ class LayeredNetwork(nn.Module):
         self.norms = nn.ModuleList(nn.BatchNorm1d(hidden) for _ in range(layers))
         self.head = nn.Sequential(nn.Linear(hidden, hidden), nn.ReLU(), nn.Linear(hidden, outputs))
 
-    def forward(self, x: Tensor, edge_index: Tensor, graph: Tensor, z: Tensor) -> Tensor:
+    def forward(
+        self,
+        x: Tensor,
+        edge_index: Tensor,
+        graph: Tensor,
+        z: Tensor,
+        edge_features: Tensor | None = None,
+    ) -> Tensor:
         """Return logits per graph, or per node without a readout."""
-        if isinstance(self.embed, nn.ModuleList):
-            h = sum(table(x[:, column]) for column, table in enumerate(self.embed))
-        else:
-            h = self.embed(x.float())
+        h = self._input(x, edge_index)
+        more = {"z": z} if self.z_width else {}
+        if self.embed_edges:
+            more["edge_attr"] = _sum_of_embeddings(self.embed_edges, edge_features)
         for number, (conv, norm) in enumerate(zip(self.convs, self.norms, strict=True)):
             last = number == len(self.convs) - 1
             edges = complete_edges(graph) if last and self.fully_adjacent else edge_index
-            more = {"batch": graph} if isinstance(_inner(conv), GPSConv) else {}
-            update = conv(h, edges, z=z, **more) if self.z_width else conv(h, edges, **more)
-            h = h + norm(update).relu()
+            attends = {"batch": graph} if isinstance(_inner(conv), GPSConv) else {}
+            h = h + norm(conv(h, edges, **more, **attends)).relu()
         return self.head(self._read(h, graph))
+
+    def _input(self, x: Tensor, edge_index: Tensor) -> Tensor:
+        tables = isinstance(self.embed, nn.ModuleList)
+        h = _sum_of_embeddings(self.embed, x) if tables else self.embed(x.float())
+        if self.positional is None:
+            return h
+        return h + self.place(self.positional(edge_index, len(x)))
 
     def _read(self, h: Tensor, graph: Tensor) -> Tensor:
         if self.readout is None:
@@ -117,7 +157,11 @@ class LayeredNetwork(nn.Module):
 
     def logits(self, batch: Batch, z: Tensor) -> Tensor:
         """Return the logits of a batch."""
-        return self(batch.x, batch.edge_index, batch.graph, z)
+        return self(batch.x, batch.edge_index, batch.graph, z, batch.edge_features)
+
+
+def _sum_of_embeddings(tables: nn.ModuleList, columns: Tensor) -> Tensor:
+    return sum(table(columns[:, number]) for number, table in enumerate(tables))
 
 
 def _inner(conv: nn.Module) -> nn.Module:

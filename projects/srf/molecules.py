@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
+from torch_geometric.data import Data
 
 from common.errors import require
 from projects.srf.features import Injection
@@ -25,12 +26,12 @@ class Peptides:
     Attributes
     ----------
     graphs : GraphSet
-        Atoms with nine integer features; ``y`` is not used.
+        Atoms with nine and bonds with three integer features; ``y`` is not used.
     labels : Tensor, shape (G, 10)
         Functional classes, 0 or 1.
     distances : Tensor, shape (G, 3)
-        Diameter, Wiener index and mean distance between atoms, each standardised: the substitute
-        for the structural targets, whose values this set does not hold.
+        Diameter, Wiener index and mean distance between atoms, each standardised on the training
+        part: the substitute for the structural targets, whose values this set does not hold.
     split : dict of str to Tensor
         Indices ``train``, ``val``, ``test``.
     """
@@ -70,13 +71,46 @@ def read_peptides(table: Path, split: Path, most: int | None = None) -> Peptides
         data.y = 0
         graphs.append(data)
     labels = [json.loads(text) for text in frame["labels"].iloc[rows]]
+    places = {name: [place[row] for row in part] for name, part in parts.items()}
+    return _peptides(graphs, torch.tensor(labels).float(), places)
+
+
+def stand_in(count: int = 60, seed: int = 0) -> Peptides:
+    """Draw random trees with three kinds of nodes and two of edges, where there is no download.
+
+    The two classes of the labels are whether the tree is deeper than most, and chance.
+    """
+    rng, graphs = np.random.default_rng(seed), []
+    for _ in range(count):
+        nodes = int(rng.integers(8, 30))
+        parent = torch.tensor(
+            [int(rng.integers(max(0, node - 4), node)) for node in range(1, nodes)]
+        )
+        half = torch.stack([torch.arange(1, nodes), parent])
+        kind = torch.from_numpy(rng.integers(0, 2, (nodes - 1, 1)))
+        data = Data(
+            x=torch.from_numpy(rng.integers(0, 3, (nodes, 1))),
+            edge_index=torch.cat([half, half.flip(0)], dim=1),
+            edge_attr=torch.cat([kind, kind]),
+            y=0,
+        )
+        graphs.append(data)
+    diameters = np.array([path_statistics(data.edge_index, data.num_nodes)[0] for data in graphs])
+    labels = np.stack([diameters > np.median(diameters), rng.random(count) < 0.5], axis=1)
+    order, cut = rng.permutation(count).tolist(), (count * 6 // 10, count * 8 // 10)
+    places = {"train": order[: cut[0]], "val": order[cut[0] : cut[1]], "test": order[cut[1] :]}
+    return _peptides(graphs, torch.from_numpy(labels).float(), places)
+
+
+def _peptides(graphs: list[Data], labels: Tensor, places: dict[str, list[int]]) -> Peptides:
     distances = np.array([path_statistics(data.edge_index, data.num_nodes) for data in graphs])
-    scaled = (distances - distances.mean(axis=0)) / distances.std(axis=0).clip(1e-9)
+    training = distances[places["train"]]
+    scaled = (distances - training.mean(axis=0)) / training.std(axis=0).clip(1e-9)
     return Peptides(
         GraphSet.of("peptides", graphs),
-        torch.tensor(labels).float(),
+        labels,
         torch.from_numpy(scaled).float(),
-        {name: torch.tensor([place[row] for row in part]) for name, part in parts.items()},
+        {name: torch.tensor(part) for name, part in places.items()},
     )
 
 
@@ -99,6 +133,23 @@ def path_statistics(edge_index: Tensor, nodes: int) -> tuple[float, float, float
     if not len(pairs):
         return 0.0, 0.0, 0.0
     return float(pairs.max()), float(pairs.sum()), float(pairs.mean())
+
+
+def molecule_network(
+    peptides: Peptides, hidden: int, layers: int, outputs: int, z_width: int
+) -> LayeredNetwork:
+    """GINE over embedded atoms and bonds, mean readout."""
+    graphs = peptides.graphs
+    return LayeredNetwork(
+        graphs.x.shape[1],
+        hidden,
+        layers,
+        outputs,
+        z_width=z_width,
+        kind="gine",
+        categories=int(graphs.x.max()) + 1,
+        edge_categories=(graphs.edge_features.amax(dim=0) + 1).tolist(),
+    )
 
 
 def fit_peptides(

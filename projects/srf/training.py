@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from common.errors import DataError
 from projects.srf.features import Injection
-from projects.srf.graph_sets import GraphSet
+from projects.srf.graph_sets import Batch, GraphSet
 from projects.srf.models import LayeredNetwork
 
 
@@ -25,7 +27,11 @@ class Split:
 
 @dataclass
 class History:
-    """Accuracy after every epoch."""
+    """Accuracy after every epoch.
+
+    Keeping the curves instead of the weights of the best epoch is the same selection, without the
+    trap of a ``state_dict`` that goes on changing with the network.
+    """
 
     train: list[float] = field(default_factory=list)
     val: list[float] = field(default_factory=list)
@@ -71,6 +77,42 @@ def pair_folds(count: int, pairs: int, seed: int) -> list[Split]:
     return splits
 
 
+def published_folds(entries: Sequence[Mapping[str, Any]], y: Tensor) -> list[Split]:
+    """Folds of Errica et al. (ICLR 2020), as their JSON file holds them.
+
+    Parameters
+    ----------
+    entries : sequence of mapping
+        ``{"test": [...], "model_selection": [{"train": [...], "validation": [...]}]}`` per fold.
+    y : LongTensor, shape (G,)
+        Classes in the order of the set at hand.
+
+    Raises
+    ------
+    DataError
+        If a graph is missing or stands twice in a fold, or a part does not hold the classes in the
+        set's own shares: the file then numbers the graphs in another order than the set.
+    """
+    share, found = torch.bincount(y) / len(y), []
+    for number, entry in enumerate(entries):
+        inner = entry["model_selection"][0]
+        parts = [torch.tensor(inner["train"]), torch.tensor(inner["validation"])]
+        split = Split(*parts, torch.tensor(entry["test"]))
+        everything = torch.cat([split.train, split.val, split.test]).sort().values
+        if not torch.equal(everything, torch.arange(len(y))):
+            raise DataError(f"fold {number} does not hold each of the {len(y)} graphs once")
+        for name in ("train", "val", "test"):
+            part = getattr(split, name)
+            counts = torch.bincount(y[part], minlength=len(share))
+            if (counts - share * len(part)).abs().max() > 1:
+                raise DataError(
+                    f"fold {number}: {name} holds {counts.tolist()} graphs of each class; folds "
+                    "and labels are not in the same order"
+                )
+        found.append(split)
+    return found
+
+
 def train(
     network: LayeredNetwork,
     graphs: GraphSet,
@@ -106,42 +148,43 @@ def train(
     History
     """
     network.to(device)
-    optimizer = torch.optim.Adam(network.parameters(), lr=lr)
+    optimizer = torch.optim.Adam(network.parameters(), lr=lr, fused=True)
     schedule = torch.optim.lr_scheduler.StepLR(optimizer, max(1, epochs // 3), 0.5)
     generator, history = torch.Generator().manual_seed(seed), History()
+    held_out = _collated(graphs, torch.cat([split.val, split.test]), device)
     z = injected.draw(0).to(device)
     for epoch in range(epochs):
         if injected.resampled:
             z = injected.draw(2 * epoch + 1).to(device)
         network.train()
         order = split.train[torch.randperm(len(split.train), generator=generator)]
-        correct = 0
-        for chosen in order.split(batch_size):
-            if len(chosen) == 1:  # batch norm needs two
-                continue
+        right = []
+        # Even batches: a remainder of a few graphs would have statistics of its own.
+        for chosen in order.chunk(-(-len(order) // batch_size)):
             batch = graphs.batch(chosen).to(device)
             logits = network.logits(batch, z[batch.node_at])
             optimizer.zero_grad()
             torch.nn.functional.cross_entropy(logits, batch.y).backward()
             optimizer.step()
-            correct += int((logits.argmax(dim=1) == batch.y).sum())
+            right.append(logits.argmax(dim=1) == batch.y)
         schedule.step()
-        history.train.append(correct / len(order))
         if injected.resampled:
             z = injected.draw(2 * epoch + 2).to(device)
-        history.val.append(accuracy(network, graphs, z, split.val, device))
-        history.test.append(accuracy(network, graphs, z, split.test, device))
+        val, test = _right(network, held_out, z).split([len(split.val), len(split.test)])
+        for curve, part in zip(
+            (history.train, history.val, history.test), (torch.cat(right), val, test), strict=True
+        ):
+            curve.append(float(part.double().mean()))
     return history
 
 
+def _collated(graphs: GraphSet, chosen: Tensor, device: str, size: int = 512) -> list[Batch]:
+    return [graphs.batch(part).to(device) for part in chosen.split(size)]
+
+
 @torch.no_grad()
-def accuracy(
-    network: LayeredNetwork, graphs: GraphSet, z: Tensor, chosen: Tensor, device: str = "cpu"
-) -> float:
-    """Share of the chosen graphs whose class is predicted; NaN of none."""
+def _right(network: LayeredNetwork, batches: list[Batch], z: Tensor) -> Tensor:
+    """Whether the class of each graph is predicted."""
     network.eval()
-    correct = 0
-    for part in chosen.split(512):
-        batch = graphs.batch(part).to(device)
-        correct += int((network.logits(batch, z[batch.node_at]).argmax(dim=1) == batch.y).sum())
-    return correct / len(chosen) if len(chosen) else float("nan")
+    parts = [network.logits(batch, z[batch.node_at]).argmax(1) == batch.y for batch in batches]
+    return torch.cat(parts).cpu()

@@ -96,6 +96,11 @@ def _permutations(number: int, depth: int, rng: np.random.Generator) -> np.ndarr
     return np.array([rng.permutation(number) for _ in range(most)])
 
 
-def in_order(graphs: GraphSet, order: str, seed: int = 0) -> GraphSet:
-    """Return the graphs with their nodes as stored, or in a random order of their own."""
-    return graphs if known(order, ORDERS, "order") == "canonical" else graphs.permuted(seed)
+def in_order(graphs: GraphSet, order: str, seed: int = 0, *, keep_first: bool = False) -> GraphSet:
+    """Return the graphs with their nodes as stored, or in a random order of their own.
+
+    ``keep_first`` leaves the first node, the root of a tree, in its place.
+    """
+    if known(order, ORDERS, "order") == "canonical":
+        return graphs
+    return graphs.permuted(seed, keep_first=keep_first)
