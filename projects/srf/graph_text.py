@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
-
 import numpy as np
 import torch
 
@@ -54,6 +52,14 @@ def read_graphs(text: str, name: str) -> GraphSet:
     return _assembled(name, nodes, labels, degrees, targets, tags, attributes)
 
 
+def _is_number(word: str) -> bool:
+    try:
+        float(word)
+    except ValueError:
+        return False
+    return True
+
+
 def _numbers(text: str, name: str) -> tuple[np.ndarray, np.ndarray]:
     """All numbers of the file, and where each line begins among them (one more than lines)."""
     text = text.rstrip()
@@ -63,11 +69,13 @@ def _numbers(text: str, name: str) -> tuple[np.ndarray, np.ndarray]:
     line = np.cumsum(characters == ord("\n"))[starts]
     if not text:
         raise ValueError(f"{name}: line 1 is missing: the file is empty")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # numbers end early: see below
-        numbers = np.fromstring(text, sep=" ")
-    if len(numbers) < len(line):
-        raise ValueError(f"{name}: line {line[len(numbers)] + 1} holds something else than numbers")
+    try:
+        numbers = np.array(text.split(), dtype=float)
+    except ValueError:
+        bad = next(place for place, word in enumerate(text.split()) if not _is_number(word))
+        raise ValueError(
+            f"{name}: line {line[bad] + 1} holds something else than numbers"
+        ) from None
     _check(np.isfinite(numbers), line, name, "a number that is not finite")
     per_line = np.bincount(line)
     return numbers, np.concatenate([[0], np.cumsum(per_line)])
