@@ -9,6 +9,7 @@ import numpy as np
 if TYPE_CHECKING:
     from common.graphs.events import EventStream
     from common.run import Run
+    from projects.dggen.counts import CountModel
     from projects.dggen.data import Task
     from projects.dggen.model import DGGen
 
@@ -16,15 +17,18 @@ if TYPE_CHECKING:
 def evaluation(run: Run) -> None:
     """Fit DG-Gen to each stream; judge likelihoods, generated streams, links and surprise."""
     from projects.dggen.data import load_tasks
+    from projects.dggen.likelihood import counted
 
     tasks = load_tasks(run, run.params["streams"])
     for name, seed in run.cells([(name, seed) for name in tasks for seed in run.seeds]):
         task, labels = tasks[name], _labels(name, seed)
+        counts = counted(task, run.params["score_batch"])
         model = _fit(run, task, seed, labels)
-        _likelihoods(run, model, task, labels)
-        _anomalies(run, model, task, labels)
+        _likelihoods(run, model, counts, task, labels)
+        _anomalies(run, model, counts, task, labels)
         _generation(run, model, task, labels)
-        _links(run, model, task, labels)
+        # Last, because model and counts move on through the test.
+        _links(run, model, counts, task, labels)
 
 
 def ablation(run: Run) -> None:
@@ -124,21 +128,26 @@ def _fit(run: Run, task: Task, seed: int, labels: dict[str, Any]) -> DGGen:
     return model.fit(task.train, task.val, callback=look, progress=False, **_ends(task))
 
 
-def _likelihoods(run: Run, model: DGGen, task: Task, labels: dict[str, Any]) -> None:
+def _likelihoods(
+    run: Run, model: DGGen, counts: CountModel, task: Task, labels: dict[str, Any]
+) -> None:
     from projects.dggen.likelihood import count_likelihoods, model_likelihoods
 
     size = run.params["score_batch"]
-    found = {"dggen": model_likelihoods(model, task, size), **count_likelihoods(task, size)}
+    found = {"dggen": model_likelihoods(model, task, size)}
+    found |= count_likelihoods(counts, task, size)
     for variant, terms in found.items():
         nll = {f"nll_{term}": value for term, value in terms.items()}
         run.observe(nll, variant=variant, unit="nats", **labels)
 
 
-def _anomalies(run: Run, model: DGGen, task: Task, labels: dict[str, Any]) -> None:
+def _anomalies(
+    run: Run, model: DGGen, counts: CountModel, task: Task, labels: dict[str, Any]
+) -> None:
     from projects.dggen.likelihood import anomaly_auc
 
-    rng = run.rng("anomalies", labels["item"])
-    found = anomaly_auc(model, task, run.params["anomalies"], run.params["score_batch"], rng)
+    params, rng = run.params, run.rng("anomalies", labels["item"])
+    found = anomaly_auc(model, counts, task, params["anomalies"], params["score_batch"], rng)
     for variant, value in found.items():
         run.observe({"anomaly_auc": value}, variant=variant, **labels)
 
@@ -209,15 +218,14 @@ def _observe_stream(
                     run.observe({"share": value}, variant=variant, **at, **labels)
 
 
-def _links(run: Run, model: DGGen, task: Task, labels: dict[str, Any]) -> None:
+def _links(run: Run, model: DGGen, counts: CountModel, task: Task, labels: dict[str, Any]) -> None:
     from projects.dggen.baselines import link_scorers
-    from projects.dggen.likelihood import counted
     from projects.dggen.link_prediction import evaluate_links
 
     params, test = run.params, task.test
     scorers = link_scorers(
         model,
-        counted(task, params["score_batch"]),
+        counts,
         task.train,
         task.val,
         float(test.t[-1] - task.val.t[-1]),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
 
 import numpy as np
@@ -23,11 +24,15 @@ def counted(task: Task, batch_size: int) -> CountModel:
     return fit_counts(task.train, task.val, task.sources, task.destinations, batch_size)
 
 
-def count_likelihoods(task: Task, batch_size: int) -> dict[str, dict[str, float]]:
+def count_likelihoods(
+    counts: CountModel, task: Task, batch_size: int
+) -> dict[str, dict[str, float]]:
     """Return mean negative log likelihoods of the test under counts, in nats per event.
 
     Parameters
     ----------
+    counts : CountModel
+        From :func:`counted`; it is left as it is.
     task : Task
         Its test is scored batch by batch, each batch counted after it was scored.
     batch_size : int
@@ -40,7 +45,7 @@ def count_likelihoods(task: Task, batch_size: int) -> dict[str, dict[str, float]
         ``features`` under their marginals; ``backoff``: ``dst`` given the source.
     """
     history = task.history
-    terms = in_batches(counted(task, batch_size), task.test, batch_size)
+    terms = in_batches(copy.deepcopy(counts), task.test, batch_size)
     spans = np.diff(task.test.t, prepend=history.t[-1])
     time = exponential_log_prob(spans, np.diff(history.t))
     laws = task.columns or ("gmm",) * task.test.num_features
@@ -105,7 +110,12 @@ def with_anomalies(
 
 
 def anomaly_auc(
-    model: DGGen, task: Task, share: float, batch_size: int, rng: np.random.Generator
+    model: DGGen,
+    counts: CountModel,
+    task: Task,
+    share: float,
+    batch_size: int,
+    rng: np.random.Generator,
 ) -> dict[str, float]:
     """Return the ROC AUC of surprise for changed events, of the model and of counts.
 
@@ -116,10 +126,10 @@ def anomaly_auc(
 
     mixed, strange = with_anomalies(task.test, share, rng)
     terms = model.log_prob(mixed, batch_size=batch_size)
-    counts = in_batches(counted(task, batch_size), mixed, batch_size)
+    found = in_batches(copy.deepcopy(counts), mixed, batch_size)
     scores = {
         "dggen": terms["total"].to_numpy(),
         "dggen-ends": (terms["src"] + terms["dst"]).to_numpy(),
-        "backoff": counts["marginal_src"] + counts["backoff_dst"],
+        "backoff": found["marginal_src"] + found["backoff_dst"],
     }
     return {name: float(roc_auc_score(strange, -values)) for name, values in scores.items()}

@@ -86,7 +86,7 @@ def ranking(observations: pd.DataFrame) -> Figure:
 
 def runtime(observations: pd.DataFrame) -> Figure:
     rows = observations[observations["metric"] == "score_wall_time"]
-    fig, ax = figure(1, 1, width=7.5, height=4.2)
+    fig, ax = figure(1, 1, width=9, height=4.2)
     palette, shapes = colours(rows["variant"]), markers(rows["variant"])
     for name, part in rows.groupby("variant"):
         median = part.groupby("events")["value"].median()
@@ -97,7 +97,7 @@ def runtime(observations: pd.DataFrame) -> Figure:
             fit = np.exp(offset) * np.array(large.index, float) ** slope
             ax.plot(large.index, fit, "--", color="#555555", label=f"fit: events^{slope:.2f}")
     ax.set(xscale="log", yscale="log", xlabel="events", ylabel="time [s]")
-    ax.legend()
+    ax.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
     return fig
 
 
