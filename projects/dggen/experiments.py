@@ -89,11 +89,7 @@ def throughput(run: Run) -> None:
 
 
 def _labels(name: str, seed: int) -> dict[str, Any]:
-    from projects.dggen.data import BIKESHARE
-
-    # Trips are generated in every run; the others are generated only where data are missing.
-    kind = "trips" if name == BIKESHARE else "interactions"
-    return {"dataset": name, "item": f"{name} {seed}", "seed": seed, "kind": kind}
+    return {"dataset": name, "item": f"{name} {seed}", "seed": seed}
 
 
 def _device(run: Run) -> str:
