@@ -95,6 +95,25 @@ def as_markdown(verdicts: Sequence[Verdict]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def as_overview(verdicts: Sequence[Verdict]) -> str:
+    """How many claims of each paper have which verdict, as a Markdown table.
+
+    Examples
+    --------
+    >>> as_overview([]).splitlines()[1]
+    '| --- | --- |'
+    """
+    shown = [name for name in VERDICTS_BEST_FIRST if any(v.verdict == name for v in verdicts)]
+    head = ["paper", "claims", *(f"{VERDICT_SYMBOLS[name]} {name}" for name in shown)]
+    lines = ["| " + " | ".join(head) + " |", "|" + " --- |" * len(head)]
+    for slug in dict.fromkeys(verdict.paper for verdict in verdicts):
+        own = [verdict.verdict for verdict in verdicts if verdict.paper == slug]
+        counts = [str(own.count(name) or "") for name in shown]
+        link = f"[{slug}](projects/{slug}/README.md#claims-and-verdicts)"
+        lines.append("| " + " | ".join([link, str(len(own)), *counts]) + " |")
+    return "\n".join(lines) + "\n"
+
+
 def _markdown_cell(text: str) -> str:
     return " ".join(text.replace("|", "\\|").split())
 
@@ -130,16 +149,16 @@ def stand_ins(root: Path, size: str, target: str, papers: Sequence[str]) -> list
 
 
 def write_docs(verdicts: Sequence[Verdict]) -> list[Path]:
-    """Write each paper's scorecard into its card; that of all papers into the README."""
+    """Write each paper's scorecard into its card; the counts of all papers into the README."""
     judged_papers = list(dict.fromkeys(verdict.paper for verdict in verdicts))
     cards = {}
     if set(judged_papers) >= set(slugs()):  # else the rows of the other papers would be lost
-        cards[projects_root().parent / "README.md"] = ("scorecard", list(verdicts))
+        cards[projects_root().parent / "README.md"] = ("scorecard", as_overview(verdicts))
     for slug in judged_papers:
         own = [verdict for verdict in verdicts if verdict.paper == slug]
-        cards[projects_root() / slug / "README.md"] = ("verdicts", own)
-    for path, (block, judged) in cards.items():
-        text = write_block(path.read_text(encoding="utf-8"), block, as_markdown(judged))
+        cards[projects_root() / slug / "README.md"] = ("verdicts", as_markdown(own))
+    for path, (block, content) in cards.items():
+        text = write_block(path.read_text(encoding="utf-8"), block, content)
         write_bytes(path, text.encode())
     return list(cards)
 

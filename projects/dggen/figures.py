@@ -82,7 +82,9 @@ def likelihood(observations: pd.DataFrame) -> Figure:
                 ax.bar(at, value, width, color=palette[variant], label=label)
                 if np.isfinite(low):
                     ax.plot([at, at], [low, high], color="#222222", linewidth=1.2)
-        ax.set_xticks(range(len(shown)), [terms[metric] for metric in shown], fontsize=8)
+        # Only the destination has a third bar.
+        middles = [x if metric == "nll_dst" else x - 0.135 for x, metric in enumerate(shown)]
+        ax.set_xticks(middles, [terms[metric] for metric in shown], fontsize=8)
         ax.grid(axis="x", visible=False)
         ax.set_title(dataset)
     first = np.atleast_1d(axes)[0]
@@ -105,6 +107,7 @@ def links(observations: pd.DataFrame) -> Figure:
             table = interval_table(part).set_index("variant")
             table = table.reindex([name for name in order if name in table.index])
             dot_interval(ax, table.reset_index(), reference=0.5)
+            ax.set_xlim(-0.03, 1.03)
             ax.set_title(f"{dataset}, {kind}", fontsize=9)
     for ax in np.atleast_2d(axes)[-1]:
         ax.set_xlabel("ROC AUC")
@@ -128,6 +131,7 @@ def curve(observations: pd.DataFrame) -> Figure:
             if name in part:
                 ax.axhline(part[name], color=palette[name], linestyle="--", label=name)
         ax.set(xlabel="epoch", title=dataset)
+        ax.xaxis.get_major_locator().set_params(integer=True)
     first = np.atleast_1d(axes)[0]
     first.set_ylabel("JL-Metric with the test")
     fig.legend(*first.get_legend_handles_labels(), loc="outside lower center", ncols=5)

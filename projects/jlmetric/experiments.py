@@ -142,7 +142,6 @@ def runtime(run: Run) -> None:
 def ranking(run: Run) -> None:
     """Scores of naive generators: what copies more of the stream must score higher."""
     from common.graphs.generators import GENERATORS
-
     from projects.jlmetric.data import load_windows, source
     from projects.jlmetric.scores import compare
 

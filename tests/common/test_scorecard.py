@@ -124,5 +124,8 @@ def test_documents_get_their_own_scorecards(shelf):
     assert "kept" in readme.read_text()  # one paper's verdicts do not take the others' rows
     assert set(scorecard.write_docs([ours, theirs])) == {readme, *cards.values()}
     assert readme.read_text().startswith("top\n") and readme.read_text().endswith("\nend\n")
-    assert "Ours" in readme.read_text() and "Theirs" in readme.read_text()
+    for slug in cards:
+        assert f"| [{slug}](projects/{slug}/README.md#claims-and-verdicts) | 1 | 1 |" in (
+            readme.read_text()
+        )
     assert "Ours" in cards["toy"].read_text() and "Theirs" not in cards["toy"].read_text()
