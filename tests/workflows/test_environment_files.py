@@ -39,6 +39,12 @@ def declared(project, *extras):
     return [Requirement(line) for line in lines]
 
 
+def extras_of(slug):
+    """Extras of a paper and of all its experiments."""
+    paper = load_paper(slug)
+    return {*paper.extras, *(e for x in paper.experiments.values() for e in x.extras)}
+
+
 def test_every_dependency_is_pinned_to_a_version_that_it_allows(project, pins):
     for requirement in declared(project, *project["optional-dependencies"]):
         version = pins[canonicalize_name(requirement.name)]
@@ -51,7 +57,7 @@ def test_conda_environment_holds_the_same_versions(root, project, pins):
     listed = {canonicalize_name(Requirement(line).name): line for line in pip}
     for name, line in listed.items():
         assert line.split("==")[1] == pins[name]
-    papers = {extra for slug in slugs() for extra in load_paper(slug).extras}
+    papers = {extra for slug in slugs() for extra in extras_of(slug)}
     needed = declared(project, "torch", "workflow", "track", "hw", *papers)
     assert {canonicalize_name(requirement.name) for requirement in needed} == set(listed)
 
@@ -61,7 +67,7 @@ def test_set_up_installs_the_extras_of_every_paper(root, project):
     extras = set(line.split()) - {"$(WITH)"}
     assert extras <= set(project["optional-dependencies"])
     for slug in slugs():
-        assert set(load_paper(slug).extras) <= extras, slug
+        assert extras_of(slug) <= extras, slug
 
 
 def test_debian_packages_are_names(root):
