@@ -146,7 +146,7 @@ def ranking(run: Run) -> None:
     from projects.jlmetric.scores import compare
 
     params = run.params
-    windows = load_windows(run, params["windows"], params["events"], features=False, grid=False)
+    windows = load_windows(run, params["windows"], params["events"], features=False)
     loaded = {window.name: window for window in windows}
     for name, seed in run.cells([(name, seed) for name in loaded for seed in run.seeds]):
         train, test = loaded[name].split(0.5)
