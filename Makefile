@@ -5,11 +5,12 @@ PAPER ?= all
 SIZE ?= quick
 TARGET ?= cpu
 DATA ?= auto
+MODEL ?=
 RESULTS ?= results
 JOBS ?= $(shell nproc 2>/dev/null || echo 2)
 # Further extras for the set-up, such as `spark` or `slurm`.
 WITH ?=
-EXTRAS := torch workflow track dash hw nurd graph molecules dev $(WITH)
+EXTRAS := torch workflow track dash hw nurd graph molecules llm cachegen dev $(WITH)
 
 BIN := .venv/bin
 export JOBS
@@ -46,6 +47,7 @@ help: ## list the commands
 	@echo "  SIZE=quick     smoke (seconds), quick (minutes), full (hours)"
 	@echo "  TARGET=cpu     cpu, gpu, wearable"
 	@echo "  DATA=auto      auto (stand-ins where data is missing), real, synthetic"
+	@echo "  MODEL=         folder of a Llama-type model, instead of the reference model"
 	@echo "  JOBS=$(JOBS)         cores to use"
 	@echo "  WITH=          further extras to install: spark, slurm"
 
@@ -60,7 +62,7 @@ ifneq (,$(shell command -v flock))
     NOLOCK := --nolock
 endif
 # The options of the run, as keys of workflows/config/*.yaml.
-CONFIG = target=$(TARGET) data=$(DATA) results=$(RESULTS) papers=$(subst $(space),$(comma),$(PAPER))
+CONFIG = $(if $(MODEL),model=$(MODEL)) target=$(TARGET) data=$(DATA) results=$(RESULTS) papers=$(subst $(space),$(comma),$(PAPER))
 # What no trigger of Snakemake sees: a deleted store, and data that has replaced a stand-in.
 STORE := $(if $(MLFLOW_TRACKING_URI)$(wildcard mlflow.db),,track)
 AGAIN = again=$$(python -m common.workflow size=$(SIZE) $(CONFIG)) || exit

@@ -18,7 +18,7 @@ for variable, first in (
     os.environ[variable] = f"{first}{os.pathsep}{others}" if others else first
 
 from common.errors import ConfigError
-from common.workflow import Plan, load_config
+from common.workflow import Plan, load_config, model_key
 
 
 report: "workflows/report/workflow.rst"
@@ -40,6 +40,9 @@ except ConfigError as error:
 rule all:
     input:
         f"{settings.folder}/tracked.txt",
+
+
+include: "workflows/shared.smk"
 
 
 for slug in settings.papers:

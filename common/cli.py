@@ -142,6 +142,9 @@ def run(
     set_: Annotated[
         list[str] | None, typer.Option("--set", help="Override a parameter: KEY=VALUE (YAML).")
     ] = None,
+    model: Annotated[
+        str, typer.Option(help="Folder of a Llama-type model, instead of the reference model.")
+    ] = "",
     force: Annotated[bool, typer.Option(help="Run again although a result is there.")] = False,
 ) -> None:
     """Run experiments directly, without Snakemake; interrupted runs resume."""
@@ -151,6 +154,9 @@ def run(
     names = [experiment] if experiment else declared.experiments_at(size, target)
     if not names:
         raise ConfigError(f"{paper} has no experiment at size {size!r} on target {target!r}")
+    models = {name: declared.experiment(name).language_model for name in names}
+    if model and not any(models.values()):
+        raise ConfigError(f"{', '.join(names)}: no language model in use; leave --model away")
     for name in names:
         context = Run(
             declared,
@@ -160,6 +166,7 @@ def run(
             results=results,
             data_mode=data,
             overrides=_overrides(set_ or []),
+            language_model=model if models[name] else "",
         )
         if not force and context.is_done():
             typer.echo(f"{context.folder.path}: done already (--force runs it again)")

@@ -46,6 +46,8 @@ class Experiment(Model):
     memory_mb: int = Field(2000, ge=1)
     minutes: int = Field(10, ge=1)
     measurement: Literal["measured", "emulated", "simulated", "modelled"] = "measured"
+    # A reference model of common.llm; `--model PATH` puts real weights in its place.
+    language_model: str = ""
     params: dict[str, Any] = {}
     sizes: dict[Size, dict[str, Any] | None]
 

@@ -66,6 +66,8 @@ class Run:
         ``auto`` falls back to recorded data and stand-ins, loudly; ``real`` makes that an error.
     overrides : mapping, optional
         Parameters that replace those of ``paper.yaml``.
+    language_model : str, optional
+        Folder of weights, or another reference model, instead of the declared one.
 
     Attributes
     ----------
@@ -73,6 +75,8 @@ class Run:
         Resolved parameters.
     folder : Folder
         Where the results go.
+    language_model : str
+        What :func:`common.llm.load` takes; empty for an experiment without one.
     """
 
     def __init__(
@@ -85,6 +89,7 @@ class Run:
         results: Path,
         data_mode: str = "auto",
         overrides: Mapping[str, Any] | None = None,
+        language_model: str = "",
     ) -> None:
         known(data_mode, DATA_MODES, "data mode")
         declared = paper.experiment(experiment)
@@ -97,7 +102,10 @@ class Run:
         self.declared = declared
         self.size = size
         self.target = target
+        if language_model and not declared.language_model:
+            raise ConfigError(f"{paper.slug} {experiment} uses no language model; leave it away")
         self.data_mode = data_mode
+        self.language_model = language_model or declared.language_model
         self.params = declared.resolve(size, dict(overrides or {}))
         self.folder = Folder(Path(results), size, target, paper.slug, experiment)
         self._begin()
@@ -181,11 +189,18 @@ class Run:
 
     def synthetic(self, name: str, description: str) -> None:
         """Declare generated data, so that its label travels with every number made from it."""
-        self._notes.datasets[name] = {
-            "label": "synthetic",
-            "source": "generator",
-            "description": description,
-        }
+        self._declare(name, "synthetic", "generator", description)
+
+    def substitute(self, name: str, description: str, **facts: Any) -> None:
+        """Declare real data of this machine that stands for the paper's, and what identifies it.
+
+        ``facts`` go into the record, such as a model's fingerprint.
+        """
+        self._declare(name, "substitute", "this machine", description, **facts)
+
+    def _declare(self, name: str, label: str, source: str, description: str, **facts: Any) -> None:
+        declared = {"label": label, "source": source, "description": description, **facts}
+        self._notes.datasets[name] = declared
 
     # -- work ------------------------------------------------------------------------------
 
@@ -327,6 +342,8 @@ class Run:
             "measurement": self.declared.measurement,
             "code": experiment_code(self.paper, self.folder.experiment),
         }
+        if self.language_model:
+            state["language_model"] = self.language_model
         return hashlib.sha256(json.dumps(state, sort_keys=True).encode()).hexdigest()[:16]
 
     def is_done(self) -> bool:
@@ -420,6 +437,7 @@ class Run:
             "size": self.size,
             "target": self.target,
             "data_mode": self.data_mode,
+            "language_model": self.language_model,
             "datasets": self._notes.datasets,
             "stand_ins": self._notes.stand_ins,
             "skipped": list(self._notes.skipped.values()),

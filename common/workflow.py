@@ -24,6 +24,7 @@ import yaml
 from pydantic import Field, ValidationInfo, field_validator
 
 from common.errors import ConfigError, DataError, RepriseError, did_you_mean
+from common.llm.reference import PRESETS
 from common.papers import Experiment, Paper, Size, Target, load_paper, projects_root, slugs
 from common.results import OBSERVATIONS, RECORD, VERDICTS, find
 from common.schema import Model, validate
@@ -47,6 +48,8 @@ class WorkflowConfig(Model):
         Root of the results tree, relative to the working directory.
     tracking : str
         MLflow tracking URI; empty means ``$MLFLOW_TRACKING_URI`` or the local file.
+    model : str
+        Folder of a Llama-type model for the experiments that use one, instead of the reference.
     python : dict
         Interpreter of each environment; an environment without one runs under ``default``.
     params : dict
@@ -59,6 +62,7 @@ class WorkflowConfig(Model):
     papers: tuple[str, ...] = Field(("all",), min_length=1)
     results: str = "results"
     tracking: str = ""
+    model: str = ""
     python: dict[str, str] = {"default": "python"}
     params: dict[str, dict[str, Any]] = {}
 
@@ -73,6 +77,16 @@ class WorkflowConfig(Model):
             if name not in slugs():
                 raise ValueError(f"unknown paper {name!r}{did_you_mean(name, ['all', *slugs()])}")
         return tuple(dict.fromkeys(names))
+
+    @field_validator("model")
+    @classmethod
+    def _model_is_there(cls, model: str) -> str:
+        if model and model not in PRESETS and not (Path(model) / "config.json").is_file():
+            raise ValueError(
+                f"{model!r} is neither a model directory nor a reference model"
+                f"{did_you_mean(model, PRESETS)}"
+            )
+        return model
 
     @field_validator("python")
     @classmethod
@@ -101,6 +115,11 @@ class WorkflowConfig(Model):
     def folder(self) -> str:
         """The folder of this size and target in the results tree."""
         return f"{self.results}/{self.size}/{self.target}"
+
+    @property
+    def shared(self) -> str:
+        """The folder of what several papers use."""
+        return f"{self.results}/shared"
 
     @property
     def track_options(self) -> str:
@@ -180,9 +199,16 @@ class Plan:
         """Paths of the observations of some experiments."""
         return [f"{self.folder}/{name}/{OBSERVATIONS}" for name in experiments]
 
-    def data_inputs(self, experiment: str) -> list[str]:
-        """The listing of the paper's data, for an experiment that reads any."""
-        return [f"{self.folder}/data.txt"] if self.declared(experiment).datasets else []
+    def language_model(self, experiment: str) -> str:
+        """Name or folder of the language model that an experiment uses, or an empty string."""
+        declared = self.declared(experiment).language_model
+        return (self.config.model or declared) if declared else ""
+
+    def inputs(self, experiment: str) -> list[str]:
+        """What an experiment needs first: the listing of its data, the model that it uses."""
+        data = [f"{self.folder}/data.txt"] if self.declared(experiment).datasets else []
+        model = self.language_model(experiment)
+        return data + ([f"{self.config.shared}/{model}.txt"] if model in PRESETS else [])
 
     @property
     def results(self) -> list[str]:
@@ -228,9 +254,11 @@ class Plan:
         return shlex.quote(table.get(self.declared(experiment).environment, table["default"]))
 
     def overrides(self, experiment: str) -> str:
-        """``--set`` options for the parameters that the configuration changes."""
+        """Options for the parameters that the configuration changes, and for the model."""
         changed = self.config.params.get(f"{self.paper.slug}.{experiment}", {})
         options = [f"--set={key}={json.dumps(value)}" for key, value in sorted(changed.items())]
+        if self.language_model(experiment):
+            options.append(f"--model={self.language_model(experiment)}")
         return shlex.join(options)
 
     def timing(self, experiment: str) -> int:
@@ -255,6 +283,7 @@ class Plan:
             "measurement": declared.measurement,
             "function": declared.function,
             "environment": declared.environment,
+            "model": model_key(self.language_model(experiment)),
             "recorded": self._recorded(),
             "missing": missing_packages((*self.paper.extras, *declared.extras)),
         }
@@ -282,6 +311,14 @@ class Plan:
     def figure_code(self) -> str:
         """Digest of the code that draws the figures."""
         return figure_code(self.paper)
+
+
+def model_key(model: str) -> list[Any]:
+    """What tells one language model from another without reading its weights."""
+    if model in PRESETS:
+        return [model, PRESETS[model].digest()]
+    files = sorted(Path(model).glob("*.safetensors")) if model else []
+    return [model, *((file.name, file.stat().st_size, file.stat().st_mtime) for file in files)]
 
 
 def missing_packages(extras: Iterable[str], pyproject: Path | None = None) -> tuple[str, ...]:

@@ -33,7 +33,7 @@ rule data:
 # run.json is no output: when a run fails Snakemake removes the outputs, but the record says why.
 rule run:
     input:
-        lambda wildcards: plan.data_inputs(wildcards.experiment),
+        lambda wildcards: plan.inputs(wildcards.experiment),
     output:
         f"{plan.folder}/{{experiment}}/observations.parquet",
     log:

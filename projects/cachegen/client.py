@@ -183,7 +183,7 @@ class StoreClient:
         begun, resumed = clock(), self.resumed
         header = self.header(name)
         header.require(fingerprint=fingerprint)
-        request = _request(header, slo, prefill_seconds, decode_seconds)
+        request = request_for(header, slo, prefill_seconds, decode_seconds)
         choices: list[int] = []
         waiting: list[Future[Any] | None] = []
         sent = 0
@@ -216,12 +216,25 @@ class StoreClient:
         return None
 
 
-def _request(
+def request_for(
     header: Header,
     slo: float,
     prefill_seconds: Callable[[int, int], float] | None,
     decode_seconds: float,
 ) -> Request:
+    """Return the request that a policy sees for a stored context.
+
+    Parameters
+    ----------
+    header : Header
+        Of the stream.
+    slo : float
+        Objective [s].
+    prefill_seconds : callable or None
+        Time to compute ``tokens`` after ``cached`` ones; without it text is never in time.
+    decode_seconds : float
+        Time to decode one chunk.
+    """
     tokens = np.array([entry.tokens for entry in header.chunks])
     sizes = np.array([[r.bytes for r in entry.records] for entry in header.chunks], float)
     cached = np.cumsum(tokens) - tokens

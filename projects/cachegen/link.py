@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -117,21 +118,67 @@ class Link:
 
     def finish(self, start: float, size: float) -> float:
         """When a transfer of ``size`` bytes that begins at ``start`` has arrived [s]."""
-        ends, sent = self._cumulated
-        goal = self.sent_by(start) + size
-        rounds, rest = divmod(goal, sent[-1])
-        if rest == 0 and rounds > 0:
-            rounds, rest = rounds - 1, sent[-1]
-        # Within a piece of rate 0 nothing arrives: take the first moment with enough.
-        piece = int(np.searchsorted(sent, rest, side="left"))
-        if piece == 0:
-            return max(start, float(rounds * ends[-1]))
-        share = (rest - sent[piece - 1]) / (sent[piece] - sent[piece - 1])
-        within = ends[piece - 1] + share * (ends[piece] - ends[piece - 1])
-        return max(start, float(rounds * ends[-1] + within))
+        return float(self.arrivals(start, np.array([size]))[0])
 
-    @property
+    def arrivals(self, start: float, sizes: np.ndarray, first: int = 0) -> np.ndarray:
+        """When each of several transfers, one behind the other, has arrived [s].
+
+        Parameters
+        ----------
+        start : float
+            When the first begins [s].
+        sizes : ndarray, shape (n,) or (n, k)
+            Bytes of each; columns are alternatives.
+        first : int
+            Number of the first chunk; of no matter here, the rate depends on time.
+        """
+        ends, sent = self._cumulated
+        goal = self.sent_by(start) + sizes.cumsum(axis=0)
+        rounds, rest = np.divmod(goal, sent[-1])
+        whole = (rest == 0) & (rounds > 0)
+        rounds, rest = rounds - whole, np.where(whole, sent[-1], rest)
+        # Within a piece of rate 0 nothing arrives: take the first moment with enough.
+        piece = np.searchsorted(sent, rest, side="left")
+        before = np.maximum(piece - 1, 0)
+        amount = np.where(piece > 0, sent[piece] - sent[before], 1.0)
+        share = (rest - sent[before]) / amount
+        within = np.where(piece > 0, ends[before] + share * (ends[piece] - ends[before]), 0.0)
+        return np.maximum(start, rounds * ends[-1] + within)
+
+    @cached_property
     def _cumulated(self) -> tuple[np.ndarray, np.ndarray]:
         """Ends of the pieces [s] and bytes sent by then, both from 0."""
         ends = np.concatenate([[0.0], np.cumsum(self.seconds)])
         return ends, np.concatenate([[0.0], np.cumsum(self.seconds * self.rates)])
+
+
+@dataclass(frozen=True)
+class RatePerChunk:
+    """A link whose rate changes from chunk to chunk, as the artefact's traces describe it.
+
+    A slow chunk takes as long as it takes, so slow rates weigh more than on a :class:`Link`.
+
+    Attributes
+    ----------
+    rates : ndarray, shape (n,)
+        Rate for each chunk [bytes/s], positive; after the last it begins again.
+
+    Examples
+    --------
+    >>> RatePerChunk(np.array([10.0, 5.0])).arrivals(1.0, np.array([20.0, 20.0])).tolist()
+    [3.0, 7.0]
+    """
+
+    rates: np.ndarray
+
+    def __post_init__(self) -> None:
+        rates = np.asarray(self.rates, float)
+        good = np.isfinite(rates) & (rates > 0)
+        if rates.ndim != 1 or not len(rates) or not good.all():
+            raise ValueError(f"rates={self.rates}: one positive rate for each chunk")
+        object.__setattr__(self, "rates", rates)
+
+    def arrivals(self, start: float, sizes: np.ndarray, first: int = 0) -> np.ndarray:
+        """When each of several chunks, one behind the other, has arrived [s]."""
+        rates = self.rates[(first + np.arange(len(sizes))) % len(self.rates)]
+        return start + (sizes.T / rates).T.cumsum(axis=0)

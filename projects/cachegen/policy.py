@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol
 
 import numpy as np
 
 from common.errors import known
-from projects.cachegen.link import Link
+from projects.cachegen.link import Link, RatePerChunk
 
 TEXT = -1
 """Choice of the text itself: no loss, a few kilobytes, and the chunk is computed anew."""
@@ -79,6 +80,12 @@ class Request:
         """Number of levels."""
         return self.level_bytes.shape[1]
 
+    @cached_property
+    def forms(self) -> tuple[np.ndarray, np.ndarray]:
+        """Bytes and seconds of every form, text before the levels; (chunks, 1 + levels) each."""
+        sizes = np.column_stack([self.text_bytes, self.level_bytes])
+        return sizes, np.column_stack([self.prefill_seconds, self.decode_seconds])
+
 
 @dataclass(frozen=True)
 class Situation:
@@ -94,12 +101,15 @@ class Situation:
         Of the chunk before, or known from an earlier request [bytes/s].
     concurrency : int
         Requests that share the link and the processor.
+    busy_until : float
+        When the processor will be done with what has arrived [s]; 0 if that is not known.
     """
 
     chunk: int
     elapsed: float
     throughput: float | None = None
     concurrency: int = 1
+    busy_until: float = 0.0
 
 
 class Policy(Protocol):
@@ -132,45 +142,44 @@ class Adaptive:
 
     def __call__(self, request: Request, now: Situation) -> int:
         """Choose for one chunk."""
-        if not now.throughput:
+        rate = now.throughput
+        if not rate:
             return request.levels // 2
-        left = slice(now.chunk, None)
-        time = (request.slo - now.elapsed) / now.concurrency - request.suffix_seconds
-        text = request.text_bytes[left].sum() / now.throughput + request.prefill_seconds[left].sum()
-        if text <= time:
-            return TEXT
-        arrival = request.level_bytes[left].sum(axis=0) / now.throughput
-        # Decoding overlaps with the next transfer: only the last chunk's adds to the time.
-        in_time = np.flatnonzero(arrival + request.decode_seconds[-1] <= time)
-        return int(in_time[0]) if len(in_time) else request.levels - 1
+        return _least_loss(request, now, lambda sizes: now.elapsed + sizes.cumsum(axis=0) / rate)
 
 
 @dataclass(frozen=True)
 class Oracle:
-    """The paper's rule with the true rate of everything to come: a bound, not a policy.
+    """The paper's rule with the true rate of everything to come.
 
-    ``link`` is the very link that the request runs over.
+    What the rule would be worth with perfect foresight; not the best plan, because it looks for
+    one form for all that is left. ``link`` is the very link that the request runs over.
     """
 
-    link: Link
+    link: Link | RatePerChunk
 
     def __call__(self, request: Request, now: Situation) -> int:
         """Choose for one chunk."""
-        left = slice(now.chunk, None)
+        return _least_loss(
+            request, now, lambda sizes: self.link.arrivals(now.elapsed, sizes, now.chunk)
+        )
 
-        def arrival(sizes: np.ndarray) -> float:
-            size = float(sizes[left].sum()) * now.concurrency
-            return self.link.finish(now.elapsed, size)
 
-        time = request.slo - request.suffix_seconds * now.concurrency
-        compute = request.prefill_seconds[left].sum() * now.concurrency
-        if arrival(request.text_bytes) + compute <= time:
-            return TEXT
-        for level in range(request.levels):
-            decode = request.decode_seconds[-1, level] * now.concurrency
-            if arrival(request.level_bytes[:, level]) + decode <= time:
-                return level
-        return request.levels - 1
+def _least_loss(
+    request: Request, now: Situation, arrivals: Callable[[np.ndarray], np.ndarray]
+) -> int:
+    """Text, or the finest level, at which all that is left is expected to be in time.
+
+    ``arrivals`` says when chunks of some sizes arrive, a column for each form. The processor works
+    on a chunk when it has arrived and those before are done, so the last is done at the latest of
+    ``arrival[j] + work of j and all behind it``.
+    """
+    sizes, work = (form[now.chunk :] * now.concurrency for form in request.forms)
+    to_do = work[::-1].cumsum(axis=0)[::-1]
+    done = np.maximum((arrivals(sizes) + to_do).max(axis=0), now.busy_until + to_do[0])
+    in_time = done <= request.slo - now.concurrency * request.suffix_seconds
+    # The text comes first, then the levels; the coarsest where nothing is in time.
+    return int(in_time.argmax()) - 1 if in_time.any() else request.levels - 1
 
 
 @dataclass(frozen=True)
@@ -181,7 +190,7 @@ class Artefact:
     chunk itself is known in advance; computing a chunk takes a constant 0.2 s and is tried last.
     """
 
-    link: Link
+    link: Link | RatePerChunk
     recompute_seconds: float = 0.2
 
     def __call__(self, request: Request, now: Situation) -> int:
@@ -189,12 +198,13 @@ class Artefact:
         share = request.slo / request.chunks
         for level in range(request.levels):
             size = float(request.level_bytes[now.chunk, level]) * now.concurrency
-            if self.link.finish(now.elapsed, size) - now.elapsed <= share:
+            arrival = self.link.arrivals(now.elapsed, np.array([size]), now.chunk)
+            if arrival[0] - now.elapsed <= share:
                 return level
         return TEXT if self.recompute_seconds <= share else request.levels - 1
 
 
-POLICIES: dict[str, Callable[[Link], Policy]] = {
+POLICIES: dict[str, Callable[[Link | RatePerChunk], Policy]] = {
     "adaptive": lambda link: Adaptive(),
     "oracle": Oracle,
     "artefact": Artefact,
@@ -202,7 +212,7 @@ POLICIES: dict[str, Callable[[Link], Policy]] = {
 }
 
 
-def policy(name: str, link: Link) -> Policy:
+def policy(name: str, link: Link | RatePerChunk) -> Policy:
     """Return a policy by name: ``adaptive``, ``oracle``, ``artefact``, ``text``, ``level-N``.
 
     Examples

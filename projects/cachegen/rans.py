@@ -102,7 +102,7 @@ def _start(words, start):
 
 
 @njit(cache=True, nogil=True, inline="always", error_model="numpy")
-def _step(x, p, words, slots, info, place, escape):
+def _step(x, p, words, slots, info, place):
     """Decode one value; return state, position and value."""
     slot = x & uint32(TOTAL - 1)
     s = slots[uint64(slot + uint32(place) * uint32(TOTAL))]
@@ -119,7 +119,7 @@ def _step(x, p, words, slots, info, place, escape):
 def _step_with_escapes(x, p, words, slots, info, place, escape):
     """As :func:`_step`, for lanes in which values stand in the stream."""
     s = slots[uint64((x & uint32(TOTAL - 1)) + uint32(place) * uint32(TOTAL))]
-    x, p, value = _step(x, p, words, slots, info, place, escape)
+    x, p, value = _step(x, p, words, slots, info, place)
     # Selected, not branched: a branch here makes the compiler give up on the four-fold overlap.
     escaped = s == escape
     raw = np.int16(words[p])
@@ -151,55 +151,61 @@ def _place(block, lanes, columns, q):
             q[i, columns[lane]] = block[lane // 4, i, lane % 4]
 
 
-def _decoder(step):
-    """Compile the loops for lanes with or without escapes."""
+@njit(cache=True, nogil=True, error_model="numpy")
+def _four(words, starts, lengths, slots, info, escape, out):
+    """Decode four lanes with prepared tables into int16 [tokens, 4]; count the damaged.
 
-    @njit(cache=True, nogil=True, error_model="numpy")
-    def four(words, starts, lengths, slots, info, escape, out):
-        """Decode four lanes with prepared tables into int16 [tokens, 4]; count the damaged."""
-        xa, xb = _start(words, starts[0]), _start(words, starts[1])
-        xc, xd = _start(words, starts[2]), _start(words, starts[3])
-        pa, pb = uint64(starts[0] + 2), uint64(starts[1] + 2)
-        pc, pd = uint64(starts[2] + 2), uint64(starts[3] + 2)
-        for i in range(uint64(out.shape[0])):
-            xa, pa, va = step(xa, pa, words, slots, info, 0, escape)
+    ``escape`` is None for lanes without escapes: the compiler then drops the branch, which a flag
+    would leave in the loop.
+    """
+    xa, xb = _start(words, starts[0]), _start(words, starts[1])
+    xc, xd = _start(words, starts[2]), _start(words, starts[3])
+    pa, pb = uint64(starts[0] + 2), uint64(starts[1] + 2)
+    pc, pd = uint64(starts[2] + 2), uint64(starts[3] + 2)
+    for i in range(uint64(out.shape[0])):
+        if escape is None:
+            xa, pa, va = _step(xa, pa, words, slots, info, 0)
             out[i, 0] = va
-            xb, pb, vb = step(xb, pb, words, slots, info, 1, escape)
+            xb, pb, vb = _step(xb, pb, words, slots, info, 1)
             out[i, 1] = vb
-            xc, pc, vc = step(xc, pc, words, slots, info, 2, escape)
+            xc, pc, vc = _step(xc, pc, words, slots, info, 2)
             out[i, 2] = vc
-            xd, pd, vd = step(xd, pd, words, slots, info, 3, escape)
+            xd, pd, vd = _step(xd, pd, words, slots, info, 3)
             out[i, 3] = vd
-        good = 0
-        for k, x, p in ((0, xa, pa), (1, xb, pb), (2, xc, pc), (3, xd, pd)):
-            good += x == uint32(LOWEST) and int(p) == starts[k] + lengths[k]
-        return 4 - good
-
-    @njit(cache=True, nogil=True, error_model="numpy")
-    def decode(words, starts, lengths, columns, rows, frequencies, values, q):
-        lanes = len(columns)
-        slots = np.empty(4 * TOTAL, np.uint8)
-        info = np.empty(4 * MAX_SYMBOLS, np.uint64)
-        block = np.empty((_QUADS, q.shape[0], 4), np.int16)
-        escape = uint8(frequencies.shape[1] - 1)
-        begins, sizes = np.empty(4, np.int64), np.empty(4, np.int64)
-        damaged = 0
-        for first in range(0, lanes, 4 * _QUADS):
-            count = min(lanes - first, 4 * _QUADS)
-            for quad in range((count + 3) // 4):
-                for place in range(4):
-                    # At the end of the lanes the last one is decoded again in the idle places.
-                    lane = min(first + 4 * quad + place, lanes - 1)
-                    _prepare(frequencies[rows[lane]], values[lane], slots, info, place)
-                    begins[place], sizes[place] = starts[lane], lengths[lane]
-                damaged += four(words, begins, sizes, slots, info, escape, block[quad])
-            _place(block, count, columns[first : first + count], q)
-        return damaged
-
-    return decode
+        else:
+            xa, pa, va = _step_with_escapes(xa, pa, words, slots, info, 0, escape)
+            out[i, 0] = va
+            xb, pb, vb = _step_with_escapes(xb, pb, words, slots, info, 1, escape)
+            out[i, 1] = vb
+            xc, pc, vc = _step_with_escapes(xc, pc, words, slots, info, 2, escape)
+            out[i, 2] = vc
+            xd, pd, vd = _step_with_escapes(xd, pd, words, slots, info, 3, escape)
+            out[i, 3] = vd
+    good = 0
+    for k, x, p in ((0, xa, pa), (1, xb, pb), (2, xc, pc), (3, xd, pd)):
+        good += x == uint32(LOWEST) and int(p) == starts[k] + lengths[k]
+    return 4 - good
 
 
-_decode_plain, _decode_escapes = _decoder(_step), _decoder(_step_with_escapes)
+@njit(cache=True, nogil=True, error_model="numpy")
+def _decode(words, starts, lengths, columns, rows, frequencies, values, q, escape):
+    lanes = len(columns)
+    slots = np.empty(4 * TOTAL, np.uint8)
+    info = np.empty(4 * MAX_SYMBOLS, np.uint64)
+    block = np.empty((_QUADS, q.shape[0], 4), np.int16)
+    begins, sizes = np.empty(4, np.int64), np.empty(4, np.int64)
+    damaged = 0
+    for first in range(0, lanes, 4 * _QUADS):
+        count = min(lanes - first, 4 * _QUADS)
+        for quad in range((count + 3) // 4):
+            for place in range(4):
+                # At the end of the lanes the last one is decoded again in the idle places.
+                lane = min(first + 4 * quad + place, lanes - 1)
+                _prepare(frequencies[rows[lane]], values[lane], slots, info, place)
+                begins[place], sizes[place] = starts[lane], lengths[lane]
+            damaged += _four(words, begins, sizes, slots, info, escape, block[quad])
+        _place(block, count, columns[first : first + count], q)
+    return damaged
 
 
 def decode_lanes(
@@ -231,5 +237,5 @@ def decode_lanes(
     escapes : bool
         Whether a lane may hold values in the stream itself; a decoder without is faster.
     """
-    work = _decode_escapes if escapes else _decode_plain
-    return work(words, starts, lengths, columns, rows, frequencies, values, q)
+    escape = np.uint8(frequencies.shape[1] - 1) if escapes else None
+    return _decode(words, starts, lengths, columns, rows, frequencies, values, q, escape)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from projects.cachegen.link import Link
+from projects.cachegen.link import Link, RatePerChunk
 from projects.cachegen.policy import TEXT, Policy, Request, Situation
 
 
@@ -37,7 +37,7 @@ class Outcome:
 
 def simulate(
     request: Request,
-    link: Link,
+    link: Link | RatePerChunk,
     policy: Policy,
     *,
     concurrency: int = 1,
@@ -71,9 +71,10 @@ def simulate(
     arrived = done = sent = 0.0
     throughput, choices = prior_throughput, np.empty(request.chunks, int)
     for chunk in range(request.chunks):
-        choice = policy(request, Situation(chunk, arrived, throughput, concurrency))
+        choice = policy(request, Situation(chunk, arrived, throughput, concurrency, done))
         size, work = cost(request, chunk, choice)
-        begun, arrived = arrived, link.finish(arrived, size * concurrency)
+        transfer = link.arrivals(arrived, np.array([size * concurrency]), chunk)
+        begun, arrived = arrived, float(transfer[0])
         # A text is too short to tell the rate of the link.
         if choice != TEXT and arrived > begun:
             throughput = size * concurrency / (arrived - begun)
@@ -92,11 +93,9 @@ def cost(request: Request, chunk: int, choice: int) -> tuple[float, float]:
     return float(request.level_bytes[chunk, choice]), float(request.decode_seconds[chunk, choice])
 
 
-def _infeasible(request: Request, link: Link, concurrency: int) -> bool:
-    size = float(request.level_bytes[:, -1].sum()) * concurrency
-    decode = float(request.decode_seconds[-1, -1]) + request.suffix_seconds
-    by_stream = link.finish(0.0, size) + decode * concurrency
-    texts = float(request.text_bytes.sum()) * concurrency
-    compute = float(request.prefill_seconds.sum()) + request.suffix_seconds
-    by_text = link.finish(0.0, texts) + compute * concurrency
-    return min(by_stream, by_text) > request.slo
+def _infeasible(request: Request, link: Link | RatePerChunk, concurrency: int) -> bool:
+    """Whether neither the coarsest level nor the text would be there in time."""
+    sizes, work = (form * concurrency for form in request.forms)
+    to_do = work[::-1].cumsum(axis=0)[::-1]
+    done = (link.arrivals(0.0, sizes) + to_do).max(axis=0)[[0, -1]]
+    return bool(done.min() + request.suffix_seconds * concurrency > request.slo)

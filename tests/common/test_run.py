@@ -614,3 +614,29 @@ def test_without_folders():
     assert without_folders("/a/b/c.csv and '/x/y'") == "c.csv and 'y'"
     for text in ("1/2 of a/b", "https://example.org/a/b", "./a/b ~/c/d", "s/m"):
         assert without_folders(text) == text
+
+
+def test_a_language_model_is_part_of_the_run(shelf, tmp_path):
+    experiment = {"title": "t", "sizes": {"quick": None}, "language_model": "reference"}
+    paper = shelf.add(
+        experiments={"speed": experiment, "plain": {**experiment, "language_model": ""}}
+    )
+    options = {"size": "quick", "results": tmp_path / "results"}
+    one, other = Run(paper, "speed", **options), Run(paper, "speed", language_model="w", **options)
+    assert (one.language_model, other.language_model) == ("reference", "w")
+    assert one.digest() != other.digest()
+    with pytest.raises(ConfigError, match="uses no language model"):
+        Run(paper, "plain", language_model="w", **options)
+
+
+def test_a_substitute_is_labelled_and_identified(start):
+    run = start()
+
+    def observe(run):
+        run.substitute("text", "sources of this machine", fingerprint="abc")
+        run.observe({"score": 1}, variant="ours", dataset="text")
+
+    folder = run.execute(observe)
+    assert folder.observations()["data"].tolist() == ["substitute"]
+    found = folder.record().datasets["text"]
+    assert (found["label"], found["fingerprint"]) == ("substitute", "abc")

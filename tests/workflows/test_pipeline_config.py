@@ -14,6 +14,7 @@ from common.workflow import (
     load_config,
     main,
     missing_packages,
+    model_key,
 )
 
 SIZES = ("smoke", "quick", "full")
@@ -66,6 +67,7 @@ def test_shipped_configs_are_valid(root, size):
         ({"size": "quick", "papers": "tyo"}, "unknown paper 'tyo'; did you mean 'toy'?"),
         ({"size": "quick", "papers": []}, "here: papers:"),
         ({}, "here: missing key 'size'"),
+        ({"size": "quick", "model": "referense"}, "a reference model; did you mean 'reference'?"),
         ({"size": "smoke", "params": {"toy.ane": {}}}, "toy.ane: toy has no experiment 'ane'; did"),
         ({"size": "smoke", "params": {"toy.one": {"m": 1}}}, "toy.one: unknown parameter 'm'; all"),
     ],
@@ -101,6 +103,27 @@ def test_nothing_runs_beside_a_timed_experiment(toy, root):
     assert plan.timing("other") == 1
     profile = (root / "workflows/profiles/default/config.yaml").read_text()
     assert f"timing: {TIMING_SHARES}\n" in profile
+
+
+def test_a_language_model_is_made_first_unless_weights_are_given(toy, tmp_path, monkeypatch):
+    declared = paper(language_model="reference")
+    monkeypatch.setattr("common.workflow.load_paper", lambda slug: declared)
+    plan = Plan.of(load_config({"size": "smoke"}, ""), "toy")
+    assert plan.inputs("one") == ["results/shared/reference.txt"] and plan.inputs("other") == []
+    assert plan.overrides("one") == "--model=reference" and plan.overrides("other") == ""
+    (tmp_path / "weights").mkdir()
+    (tmp_path / "weights" / "config.json").write_text("{}")
+    own = Plan.of(load_config({"size": "smoke", "model": str(tmp_path / "weights")}, ""), "toy")
+    assert own.inputs("one") == [] and own.overrides("other") == ""
+    assert own.overrides("one") == f"--model={tmp_path / 'weights'}"
+
+
+def test_other_weights_are_another_model(tmp_path):
+    assert model_key("reference") != model_key("draft")
+    (tmp_path / "a.safetensors").write_bytes(b"12")
+    before = model_key(str(tmp_path))
+    (tmp_path / "a.safetensors").write_bytes(b"123")
+    assert model_key(str(tmp_path)) != before
 
 
 def test_a_paper_without_experiments_here_has_nothing_to_run(toy):

@@ -1,20 +1,17 @@
 """Client and store together on loopback: levels, resuming, damage, and a paced link."""
 
-import threading
-import time
 from contextlib import contextmanager
 
 import numpy as np
 import pytest
-import uvicorn
 
-from projects.cachegen.client import StoreClient, StoreError, _request
+from projects.cachegen.client import StoreClient, StoreError, request_for
 from projects.cachegen.codecs import codec
 from projects.cachegen.container import encode_context
 from projects.cachegen.errors import IncompatibleStreamError
 from projects.cachegen.link import Link
 from projects.cachegen.policy import TEXT, Adaptive, Fixed
-from projects.cachegen.server import make_app
+from projects.cachegen.server import make_app, running
 from projects.cachegen.simulation import simulate
 
 KV = np.random.default_rng(0).normal(size=(2, 2, 40, 2, 8)).astype(np.float16)
@@ -33,18 +30,8 @@ def stream():
 
 @contextmanager
 def serving(app):
-    config = uvicorn.Config(app, host="127.0.0.1", port=0, log_level="error")
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    while not server.started:
-        time.sleep(0.01)
-    try:
-        port = server.servers[0].sockets[0].getsockname()[1]
-        yield StoreClient(f"http://127.0.0.1:{port}", timeout=5)
-    finally:
-        server.should_exit = True
-        thread.join()
+    with running(app) as url:
+        yield StoreClient(url, timeout=5)
 
 
 @pytest.fixture
@@ -133,7 +120,7 @@ def test_one_policy_drives_simulation_and_client(store, stream):
     rate = len(stream[0]) * 0.8
     with serving(make_app(store, Link.constant(rate))) as client:
         header = client.header("c")
-        request = _request(header, 1.0, None, 0.0)
+        request = request_for(header, 1.0, None, 0.0)
         expected = simulate(request, Link.constant(rate), Adaptive(), prior_throughput=rate)
         loaded = client.load("c", Adaptive(), slo=1.0, throughput=rate)
     assert loaded.choices[0] == expected.choices[0]

@@ -1,13 +1,24 @@
 """Link, policies and simulation against numbers worked out by hand, and invariants."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from common.errors import ConfigError
-from projects.cachegen.link import Link
-from projects.cachegen.policy import TEXT, Adaptive, Artefact, Fixed, Oracle, Request, policy
+from projects.cachegen.link import Link, RatePerChunk
+from projects.cachegen.policy import (
+    TEXT,
+    Adaptive,
+    Artefact,
+    Fixed,
+    Oracle,
+    Request,
+    Situation,
+    policy,
+)
 from projects.cachegen.simulation import simulate
 
 
@@ -172,3 +183,68 @@ def test_bad_requests(change, message):
         Request(**{**fields, **change})
     with pytest.raises(ValueError, match="at least one request"):
         simulate(good, Link.constant(1.0), Fixed(0), concurrency=0)
+
+
+def test_work_that_piles_up_behind_the_link_is_counted():
+    """Decoding slower than the link: the last chunk is done long after it has arrived."""
+    request = Request(
+        level_bytes=np.full((4, 2), 10.0),
+        text_bytes=np.zeros(4),
+        prefill_seconds=np.full(4, 9.0),
+        decode_seconds=np.array([[1.0, 0.1]] * 4),
+        slo=3.0,
+    )
+    # Level 0 arrives within 0.4 s but takes 0.1 + 4 x 1.0 s; level 1 takes 0.4 + 0.1 s.
+    assert Adaptive()(request, Situation(0, 0.0, 100.0)) == 1
+    assert Oracle(Link.constant(100.0))(request, Situation(0, 0.0)) == 1
+    # A processor that is busy until 2.8 s cannot do four more in time.
+    assert Adaptive()(request, Situation(0, 0.0, 100.0, busy_until=2.8)) == 1
+    relaxed = replace(request, slo=4.2)
+    assert Adaptive()(relaxed, Situation(0, 0.0, 100.0)) == 0
+
+
+@given(st.integers(0, 10_000))
+def test_what_the_oracle_promises_comes_true(seed):
+    """If the rule with foresight finds something in time at the start, it is in time."""
+    rng = np.random.default_rng(seed)
+    chunks = int(rng.integers(1, 6))
+    request = Request(
+        level_bytes=np.sort(rng.uniform(1, 50, (chunks, 3)), axis=1)[:, ::-1],
+        text_bytes=rng.uniform(0, 1, chunks),
+        prefill_seconds=rng.uniform(0, 2, chunks),
+        decode_seconds=rng.uniform(0, 1, (chunks, 3)),
+        slo=float(rng.uniform(0.5, 6)),
+    )
+    if rng.random() < 0.5:
+        link = RatePerChunk(rng.uniform(5, 100, chunks))
+    else:
+        link = Link(rng.uniform(0.1, 1, 5), rng.uniform(5, 100, 5))
+    outcome = simulate(request, link, Oracle(link))
+    first = outcome.choices[0]
+    whole = simulate(request, link, Fixed(int(first)))
+    if not whole.violated:
+        assert not outcome.violated
+    if not outcome.slo_infeasible:
+        assert not outcome.violated
+
+
+def test_rates_per_chunk_are_those_of_the_chunk():
+    rates = RatePerChunk(np.array([10.0, 5.0, 1.0]))
+    assert rates.arrivals(2.0, np.array([10.0, 10.0, 10.0])).tolist() == [3.0, 5.0, 15.0]
+    assert rates.arrivals(0.0, np.array([10.0]), first=4).tolist() == [2.0]
+    alternatives = rates.arrivals(0.0, np.array([[10.0, 20.0], [5.0, 0.0]]))
+    assert alternatives.tolist() == [[1.0, 2.0], [2.0, 2.0]]
+    with pytest.raises(ValueError, match="positive"):
+        RatePerChunk(np.array([1.0, 0.0]))
+
+
+@given(st.integers(0, 10_000))
+def test_arrivals_are_transfers_one_by_one(seed):
+    rng = np.random.default_rng(seed)
+    rates = rng.uniform(0, 10, 6) * (rng.random(6) < 0.8)
+    link = Link(rng.uniform(0.1, 2, 6), rates + (rates.sum() == 0))
+    sizes, now = rng.uniform(0, 30, 5), float(rng.uniform(0, 20))
+    found = link.arrivals(now, sizes)
+    for size, arrival in zip(sizes, found, strict=True):
+        now = link.finish(now, size)
+        assert arrival == pytest.approx(now, abs=1e-6)
