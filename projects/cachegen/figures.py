@@ -168,48 +168,46 @@ def bandwidth(observations: pd.DataFrame) -> Figure:
 
 def slo(observations: pd.DataFrame) -> Figure:
     rows = observations[observations["metric"].isin(["violated", "mean_level"])]
-    policies = [
-        "adaptive",
-        "adaptive+rate",
-        "oracle",
-        "artefact",
-        "text",
-        *(f"level-{n}" for n in range(4)),
-    ]
-    policies = [name for name in policies if name in set(rows["variant"])]
-    palette, marks = colours([*policies, "uniform8"]), markers([*policies, "uniform8"])
     devices = sorted(rows["device"].unique())
     kinds = {"bandwidth-traces": "real traces", "uniform-rates": "random rates"}
     kinds = {key: name for key, name in kinds.items() if key in set(rows["dataset"])}
     objectives = sorted(rows["slo"].unique())
+    lines = len(devices) * len(kinds)
     fig, axes = figure(
-        len(devices) * len(kinds),
-        len(objectives),
-        width=3.6 * len(objectives),
-        height=2.7 * len(devices) * len(kinds),
-        sharex=True,
+        lines, len(objectives), width=3.6 * len(objectives), height=2.7 * lines, sharex=True
     )
-    axes = np.reshape(axes, (len(devices) * len(kinds), len(objectives)))
+    axes = np.reshape(axes, (lines, len(objectives)))
     places = [(device, kind) for device in devices for kind in kinds]
     for line, (device, kind) in zip(axes, places, strict=True):
         for ax, objective in zip(line, objectives, strict=True):
             at = (rows["device"] == device) & (rows["dataset"] == kind)
-            part = rows[at & (rows["slo"] == objective)]
-            mean = part.groupby(["variant", "metric"])["value"].mean()
-            for name in policies:
-                shown = name if ax is axes[0, 0] else None
-                point = mean[name, "mean_level"], 100 * mean[name, "violated"]
-                ax.plot(*point, marks[name], color=palette[name], markersize=9, label=shown)
-            ax.axhline(100 * mean["uniform8", "violated"], color="#888888", linestyle="--")
+            _missed(ax, rows[at & (rows["slo"] == objective)])
             ax.set_title(f"{device.upper()}, {kinds[kind]}, {objective:g} s", fontsize=9)
-            ax.set_xlim(-0.2, 3.2)
-            ax.set_ylim(-4, 104)
         line[0].set_ylabel("missed objectives [%]")
     for ax in axes[-1]:
         ax.set_xlabel("mean level (0 is the finest, or text)")
-    axes[0, 0].plot([], [], "--", color="#888888", label="8-bit quantisation")
-    fig.legend(loc="outside lower center", ncols=5)
+    fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
     return fig
+
+
+def _missed(ax: Axes, rows: pd.DataFrame) -> None:
+    """Fixed levels as a line, the policies as points."""
+    mean = rows.groupby(["variant", "metric"])["value"].mean()
+    there = set(rows["variant"])
+    fixed = [name for name in (f"level-{n}" for n in range(4)) if name in there]
+    x = [mean[name, "mean_level"] for name in fixed]
+    y = [100 * mean[name, "violated"] for name in fixed]
+    ax.plot(x, y, ".-", color="#888888", label="fixed levels 0 to 3")
+    policies = ["adaptive", "adaptive+rate", "oracle", "artefact", "text"]
+    palette, marks = colours(policies), markers(policies)
+    for name in policies:
+        if name in there:
+            point = mean[name, "mean_level"], 100 * mean[name, "violated"]
+            ax.plot(*point, marks[name], color=palette[name], markersize=8, label=name)
+    quantised = 100 * mean["uniform8", "violated"]
+    ax.axhline(quantised, color="#888888", linestyle="--", label="8-bit quantisation")
+    ax.set_xlim(-0.2, 3.2)
+    ax.set_ylim(-4, 104)
 
 
 def transport(observations: pd.DataFrame) -> Figure:
@@ -231,16 +229,21 @@ def transport(observations: pd.DataFrame) -> Figure:
 
 
 def throughput(observations: pd.DataFrame) -> Figure:
+    speeds = {
+        verb: observations[observations["metric"] == f"{verb}_megabytes"]
+        .groupby("variant")["value"]
+        .agg(["median", "min", "max"])
+        for verb in ("encode", "decode")
+    }
+    order = speeds["decode"].sort_values("median").index
+    y, palette = np.arange(len(order)), colours(order)
     fig, axes = figure(1, 2, width=9, height=3.2, sharey=True)
-    for ax, verb in zip(axes, ("encode", "decode"), strict=True):
-        rows = observations[observations["metric"] == f"{verb}_megabytes"]
-        grouped = rows.groupby("variant")["value"]
-        speeds = grouped.agg(["median", "min", "max"]).sort_values("median")
-        y = np.arange(len(speeds))
-        ax.barh(y, speeds["median"], color=[colours(speeds.index)[name] for name in speeds.index])
-        ax.hlines(y, speeds["min"], speeds["max"], color="#222222")
-        ax.set_yticks(y, speeds.index)
+    for ax, (verb, table) in zip(axes, speeds.items(), strict=True):
+        table = table.loc[order]
+        ax.barh(y, table["median"], color=[palette[name] for name in order])
+        ax.hlines(y, table["min"], table["max"], color="#222222")
         ax.set_xlabel(f"{verb} [MB/s of float16]")
+    axes[0].set_yticks(y, order)
     return fig
 
 
@@ -258,6 +261,7 @@ def prefill(observations: pd.DataFrame) -> Figure:
             ax.plot(part["new"], 1e3 * part["value"], style, color=colour, label=label)
     ax.set_xscale("log", base=2)
     ax.set_yscale("log")
+    ax.set_xticks(sorted(rows["new"].unique()), [f"{n:g}" for n in sorted(rows["new"].unique())])
     ax.set_xlabel("new tokens")
     ax.set_ylabel("time [ms]")
     ax.legend(title="points measured, lines formula")
