@@ -7,26 +7,14 @@
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from common.lazy import lazy
 
-if TYPE_CHECKING:
-    from common.data.dataset import Dataset, DataUnavailable
-    from common.data.fetch import resolve
-    from common.data.registry import list_datasets, load_entry
-
-__all__ = ["DataUnavailable", "Dataset", "list_datasets", "load_entry", "resolve"]
-
-_HOMES = {
-    "DataUnavailable": "common.data.dataset",
-    "Dataset": "common.data.dataset",
-    "list_datasets": "common.data.registry",
-    "load_entry": "common.data.registry",
-    "resolve": "common.data.fetch",
+_HOME = {
+    "DataUnavailable": "dataset",
+    "Dataset": "dataset",
+    "list_datasets": "registry",
+    "load_entry": "registry",
+    "resolve": "fetch",
 }
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'common.data' has no attribute {name!r}")
-    return getattr(importlib.import_module(_HOMES[name]), name)
+__all__ = list(_HOME)
+__getattr__, __dir__ = lazy(__name__, _HOME)

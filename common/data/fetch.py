@@ -11,6 +11,7 @@ from common.data import store
 from common.data.dataset import SOURCES, Dataset, DataUnavailable
 from common.data.registry import DatasetEntry, FileEntry, load_entry
 from common.errors import ConfigError, did_you_mean
+from common.locks import locked
 
 log = logging.getLogger(__name__)
 
@@ -93,12 +94,12 @@ def _download(entry: DatasetEntry, missing: Sequence[FileEntry], offline: bool |
         reason = "not on this machine, and the network is forbidden"
         raise _unavailable(entry, missing, reason, "forbidden (REPRISE_OFFLINE, or offline=True)")
     from common.data.network import DownloadFailed, require_network
-    from common.data.remote import download_files, locked
+    from common.data.remote import download_files
 
     try:
         for file in missing:
             require_network(entry.url_of(file))
-        with locked(entry.name):
+        with locked(store.cache_folder(entry.name) / ".lock", f"downloads {entry.name}"):
             # another process may have fetched the files while this one waited for the lock
             found = _find_all(entry, missing)
             rest = [file for file in missing if file.name not in found]

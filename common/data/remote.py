@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
@@ -12,7 +11,6 @@ from urllib.parse import quote
 from common.data import store
 from common.data.download import Job, download
 from common.data.registry import DatasetEntry, FileEntry
-from common.errors import DataError
 
 log = logging.getLogger(__name__)
 
@@ -68,26 +66,3 @@ def join_parts(parts: Iterable[Path]) -> Iterator[bytes]:
     for part in parts:
         content = part.read_bytes()
         yield content if not content or content.endswith(b"\n") else content + b"\n"
-
-
-@contextlib.contextmanager
-def locked(name: str) -> Iterator[None]:
-    """Let one process at a time download a dataset; without ``fcntl`` (Windows) nobody waits."""
-    folder = store.cache_folder(name)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = (folder / ".lock").open("a")
-    except OSError as error:
-        raise DataError(
-            f"cannot write to {folder} ({error}); set REPRISE_CACHE to a writable folder"
-        ) from error
-    with lock:
-        with contextlib.suppress(ImportError):
-            import fcntl
-
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                log.info("waiting for another process that downloads %s", name)
-                fcntl.flock(lock, fcntl.LOCK_EX)
-        yield

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import logging
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
-from common.errors import DataError
 from common.llm.corpus import corpus
 from common.llm.reference import ReferenceSpec, preset
+from common.locks import locked
 from common.results import read_json
 
 log = logging.getLogger(__name__)
@@ -67,7 +65,7 @@ def reference_model(
     folder = model_folder(wanted, name)
     if is_complete(folder):
         return folder
-    with _locked(folder):
+    with locked(folder.with_name(f"{folder.name}.lock"), f"trains {folder.name}"):
         if not is_complete(folder):  # another process may have trained it meanwhile
             from common.errors import require
 
@@ -88,25 +86,3 @@ def ships(spec: ReferenceSpec, name: str) -> bool:
 def is_complete(folder: Path) -> bool:
     """Whether a trained model is there; its folder appears as a whole."""
     return (folder / "card.json").is_file() and (folder / "model.safetensors").is_file()
-
-
-@contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Let one process at a time train a model; without ``fcntl`` (Windows) nobody waits."""
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        lock = folder.with_name(f"{folder.name}.lock").open("a")
-    except OSError as error:
-        raise DataError(
-            f"cannot write to {folder.parent} ({error}); set REPRISE_CACHE to a writable folder"
-        ) from error
-    with lock:
-        with contextlib.suppress(ImportError):
-            import fcntl
-
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                log.info("waiting for another process that trains %s", folder.name)
-                fcntl.flock(lock, fcntl.LOCK_EX)
-        yield

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from projects.cachegen.codec import Codec
 from projects.cachegen.codecs import codec
+from projects.cachegen.interface import Codec
 
 BASELINES = {
     "fp16": "the cache as it is, the upper bound on bytes",

@@ -17,8 +17,8 @@ import numpy as np
 from common.bench import Benchmark
 from common.errors import require
 from projects.cachegen import halves, predict
-from projects.cachegen.codec import EncodedChunk
 from projects.cachegen.codecs import codec
+from projects.cachegen.interface import EncodedChunk
 from projects.cachegen.packing import write_varints
 from projects.cachegen.stepping import SteppedCodec, Tools
 from projects.cachegen.synthetic import synthetic_kv

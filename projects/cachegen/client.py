@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import requests
 
-from projects.cachegen.codec import EncodedChunk
 from projects.cachegen.container import PREFIX, Header, header_bytes, read_header, read_record
 from projects.cachegen.errors import CorruptStreamError
+from projects.cachegen.interface import EncodedChunk
 from projects.cachegen.policy import TEXT, Policy, Request, Situation
 
 log = logging.getLogger(__name__)

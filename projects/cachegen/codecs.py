@@ -6,7 +6,7 @@ from importlib import import_module
 from typing import Any
 
 from common.errors import did_you_mean
-from projects.cachegen.codec import Codec
+from projects.cachegen.interface import Codec
 
 # Name: (module, class, options that the name stands for).
 _CODECS: dict[str, tuple[str, str, dict[str, Any]]] = {

@@ -26,13 +26,13 @@ import numpy as np
 from pydantic import Field, ValidationError
 
 from common.schema import Model
-from projects.cachegen.codec import Codec, EncodedChunk
 from projects.cachegen.codecs import codec as codec_by_name
 from projects.cachegen.errors import (
     CorruptStreamError,
     IncompatibleProfileError,
     IncompatibleStreamError,
 )
+from projects.cachegen.interface import Codec, EncodedChunk
 from projects.cachegen.profile import Profile
 from projects.cachegen.tensors import DTYPES, Geometry, stacked
 

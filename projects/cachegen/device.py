@@ -9,9 +9,9 @@ import torch
 
 from common.errors import require
 from projects.cachegen import predict, rans_torch
-from projects.cachegen.codec import EncodedChunk
 from projects.cachegen.entropy import Lanes, decode_lanes, read_section
 from projects.cachegen.errors import CorruptStreamError
+from projects.cachegen.interface import EncodedChunk
 from projects.cachegen.predict import ANCHOR, PREVIOUS
 from projects.cachegen.profile import Profile
 from projects.cachegen.stepping import SteppedCodec

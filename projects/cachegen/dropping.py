@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from projects.cachegen.codec import Codec, EncodedChunk, Task
 from projects.cachegen.errors import CorruptStreamError
+from projects.cachegen.interface import Codec, EncodedChunk, Task
 from projects.cachegen.profile import Profile
 from projects.cachegen.tensors import as_planes, stacked
 

@@ -9,7 +9,7 @@ import numpy as np
 if TYPE_CHECKING:
     from common.llm.loading import Model
     from common.run import Run
-    from projects.cachegen.codec import Codec
+    from projects.cachegen.interface import Codec
     from projects.cachegen.profile import Profile
 
     Variant = tuple[str, Codec, Profile | None, list[str], int | None]

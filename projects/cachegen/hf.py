@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from common.errors import require
-from projects.cachegen.codec import Codec
 from projects.cachegen.codecs import codec as codec_by_name
 from projects.cachegen.container import CHUNK_TOKENS, Container, encode_context
+from projects.cachegen.interface import Codec
 from projects.cachegen.profile import Profile
 
 if TYPE_CHECKING:

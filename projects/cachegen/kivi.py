@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from projects.cachegen import window
-from projects.cachegen.codec import Codec, Task, exactly
 from projects.cachegen.errors import CorruptStreamError
+from projects.cachegen.interface import Codec, Task, exactly
 from projects.cachegen.packing import pack, unpack
 
 

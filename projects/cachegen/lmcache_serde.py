@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from projects.cachegen.codec import Codec
 from projects.cachegen.codecs import codec as codec_by_name
 from projects.cachegen.container import Container, codec_of, encode_context
 from projects.cachegen.errors import IncompatibleProfileError, IncompatibleStreamError
+from projects.cachegen.interface import Codec
 from projects.cachegen.profile import Profile
 from projects.cachegen.tensors import Geometry
 

@@ -144,7 +144,7 @@ class Adaptive:
         """Choose for one chunk."""
         rate = now.throughput
         if not rate:
-            return request.levels // 2
+            return (request.levels - 1) // 2
         return _least_loss(request, now, lambda sizes: now.elapsed + sizes.cumsum(axis=0) / rate)
 
 

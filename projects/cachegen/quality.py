@@ -15,7 +15,7 @@ from projects.cachegen.dropping import DroppingCodec
 if TYPE_CHECKING:
     from common.llm.loading import Model
     from common.llm.recall import Question
-    from projects.cachegen.codec import Codec
+    from projects.cachegen.interface import Codec
     from projects.cachegen.profile import Profile
 
 

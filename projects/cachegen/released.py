@@ -17,8 +17,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from projects.cachegen import arithmetic
-from projects.cachegen.codec import Codec, Task, exactly
 from projects.cachegen.errors import CorruptStreamError
+from projects.cachegen.interface import Codec, Task, exactly
 from projects.cachegen.profile import Profile
 from projects.cachegen.tensors import Geometry
 from projects.cachegen.uniform import symmetric, token_scale, unsymmetric

@@ -17,7 +17,7 @@ from common.graphs.projections import (
     power_of_two,
     stream,
 )
-from projects.cachegen.codec import Codec, Task, exactly
+from projects.cachegen.interface import Codec, Task, exactly
 from projects.cachegen.packing import pack, unpack
 
 

@@ -17,7 +17,6 @@ import numpy as np
 
 from common.errors import did_you_mean
 from projects.cachegen import predict
-from projects.cachegen.codec import Codec, Task, exactly, planes_of
 from projects.cachegen.entropy import (
     decode_lanes,
     decode_section,
@@ -25,6 +24,7 @@ from projects.cachegen.entropy import (
     read_section,
 )
 from projects.cachegen.errors import IncompatibleProfileError
+from projects.cachegen.interface import Codec, Task, exactly, planes_of
 from projects.cachegen.predict import ANCHOR, NONE, PREDICTORS, PREVIOUS
 from projects.cachegen.profile import Profile
 from projects.cachegen.tables import Tables, clustered, code_bits, count, grouped, twelve_bits

@@ -19,9 +19,9 @@ from typing import Any, ClassVar
 import numpy as np
 
 from projects.cachegen import predict, window
-from projects.cachegen.codec import Codec, Task, exactly, planes_of
 from projects.cachegen.entropy import decode_section, encode_section
 from projects.cachegen.errors import IncompatibleProfileError
+from projects.cachegen.interface import Codec, Task, exactly, planes_of
 from projects.cachegen.profile import Profile
 from projects.cachegen.tables import Tables, count, per_channel
 from projects.cachegen.tensors import Geometry

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from projects.cachegen.codec import Codec, Task, exactly
+from projects.cachegen.interface import Codec, Task, exactly
 from projects.cachegen.packing import pack, unpack
 
 

@@ -6,8 +6,8 @@ import struct
 
 import numpy as np
 
-from projects.cachegen.codec import Task
 from projects.cachegen.errors import CorruptStreamError
+from projects.cachegen.interface import Task
 
 _ENDS = struct.Struct("<II")
 

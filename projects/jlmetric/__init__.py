@@ -5,8 +5,7 @@ The public names; everything that needs more than numpy is imported on first use
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import Any
+from common.lazy import lazy
 
 # Not lazily: the module of the same name would take the function's place in this package.
 from projects.jlmetric.fingerprint import fingerprint
@@ -22,13 +21,4 @@ _HOME = {
     "limit_cosine": "scores",
 }
 __all__ = ["fingerprint", *_HOME]
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__getattr__, __dir__ = lazy(__name__, _HOME)

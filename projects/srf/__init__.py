@@ -7,34 +7,14 @@ AddSketchedFeatures(dim=16, num_sketches=1, kernel='rbf', ...)
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from common.lazy import lazy
 
-if TYPE_CHECKING:
-    from projects.srf.inject import InjectFeatures
-    from projects.srf.kernel_map import KernelMap
-    from projects.srf.oversmoothing import dirichlet_energy
-    from projects.srf.released import AddReleasedFeatures
-    from projects.srf.transform import AddSketchedFeatures
-
-__all__ = [
-    "AddReleasedFeatures",
-    "AddSketchedFeatures",
-    "InjectFeatures",
-    "KernelMap",
-    "dirichlet_energy",
-]
-
-_HOMES = {
-    "AddReleasedFeatures": "projects.srf.released",
-    "AddSketchedFeatures": "projects.srf.transform",
-    "InjectFeatures": "projects.srf.inject",
-    "KernelMap": "projects.srf.kernel_map",
-    "dirichlet_energy": "projects.srf.oversmoothing",
+_HOME = {
+    "AddReleasedFeatures": "released",
+    "AddSketchedFeatures": "transform",
+    "InjectFeatures": "inject",
+    "KernelMap": "kernel_map",
+    "dirichlet_energy": "oversmoothing",
 }
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'projects.srf' has no attribute {name!r}")
-    return getattr(importlib.import_module(_HOMES[name]), name)
+__all__ = list(_HOME)
+__getattr__, __dir__ = lazy(__name__, _HOME)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import subprocess
 import sys
+import types
 from pathlib import Path
 
 import pytest
@@ -58,6 +59,8 @@ def test_public_api_is_small_and_importable(slug):
     assert 1 <= len(package.__all__) <= 10
     for name in package.__all__:
         assert getattr(package, name) is not None
+    for name in package.__all__:  # again: an imported module would now hide a name that it shares
+        assert not isinstance(getattr(package, name), types.ModuleType), name
 
 
 @pytest.mark.parametrize("slug", slugs())

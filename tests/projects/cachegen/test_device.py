@@ -6,11 +6,11 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from projects.cachegen import rans_torch
-from projects.cachegen.codec import EncodedChunk
 from projects.cachegen.codecs import codec
 from projects.cachegen.device import decode_on
 from projects.cachegen.entropy import decode_section, encode_section, read_section
 from projects.cachegen.errors import CorruptStreamError
+from projects.cachegen.interface import EncodedChunk
 from projects.cachegen.tables import count, per_channel
 
 

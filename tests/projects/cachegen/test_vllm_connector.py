@@ -7,24 +7,20 @@ import logging
 import os
 import subprocess
 import sys
-import threading
-import time
 import types
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
-import uvicorn
 
 torch = pytest.importorskip("torch")
 
 from common.errors import ConfigError, MissingExtra
 from projects.cachegen.codecs import codec
 from projects.cachegen.container import Container, encode_context
-from projects.cachegen.server import make_app
+from projects.cachegen.server import make_app, running
 from projects.cachegen.tensors import Geometry
 from projects.cachegen.vllm_paging import order_in_block
 
@@ -603,23 +599,9 @@ def test_other_codecs_profiles_and_levels(module, tmp_path, caplog):
     assert "profile" in caplog.text
 
 
-@contextmanager
-def serving(app):
-    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_level="error"))
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    while not server.started:
-        time.sleep(0.01)
-    try:
-        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
-    finally:
-        server.should_exit = True
-        thread.join()
-
-
 def test_a_store_over_http_is_read_only(module, extra, tmp_path):
     Engine(module, extra).run(PROMPT)
-    with serving(make_app(tmp_path)) as url:
+    with running(make_app(tmp_path)) as url:
         engine = Engine(module, {"store": url, "codec": "fp16"})
         assert engine.run(PROMPT) == (20, None)
         assert engine.run([*PROMPT, *PROMPT]) == (20, None)
