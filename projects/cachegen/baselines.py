@@ -1,9 +1,6 @@
-"""What the paper compares against, by the names of its tables."""
+"""What the paper compares against, by the names that :func:`projects.cachegen.codec` takes."""
 
 from __future__ import annotations
-
-from projects.cachegen.codecs import codec
-from projects.cachegen.interface import Codec
 
 BASELINES = {
     "fp16": "the cache as it is, the upper bound on bytes",
@@ -17,18 +14,3 @@ BASELINES = {
     "rotation4": "the same with 4 bits",
     "kvtc": "principal components and a bit allocation (after KVTC, ICLR 2026)",
 }
-
-
-def baseline(name: str) -> Codec:
-    """Return a baseline; the same interface as the paper's codec.
-
-    Examples
-    --------
-    >>> baseline("uniform8").levels
-    ('medium',)
-    """
-    if name not in BASELINES:
-        from common.errors import did_you_mean
-
-        raise ValueError(f"unknown baseline {name!r}{did_you_mean(name, BASELINES)}")
-    return codec(name)

@@ -32,7 +32,7 @@ from projects.cachegen.errors import (
     IncompatibleProfileError,
     IncompatibleStreamError,
 )
-from projects.cachegen.interface import Codec, EncodedChunk
+from projects.cachegen.interface import Codec, EncodedChunk, place_of
 from projects.cachegen.profile import Profile
 from projects.cachegen.tensors import DTYPES, Geometry, stacked
 
@@ -327,7 +327,7 @@ def encode_context(
     chunks = []
     for start in starts:
         part = kv[:, :, start : start + chunk_tokens] if tokens else kv
-        place = _place(start == 0, start == starts[-1])
+        place = place_of(start == 0, start == starts[-1])
         chunks.append(
             {
                 level: codec.encode(part, level=level, profile=profile, place=place)
@@ -430,12 +430,6 @@ def codec_of(header: Header) -> Codec:
             f"the stream has the levels {header.levels}, codec {made.name!r} {made.levels}"
         )
     return made
-
-
-def _place(first: bool, last: bool) -> str:
-    if first and last:
-        return "whole"
-    return "first" if first else "last" if last else "middle"
 
 
 def _same(encoded: EncodedChunk, first: EncodedChunk, tokens: int, number: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from projects.cachegen.retrieval import Prompt
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from common.llm.corpus import Corpus
     from common.llm.loading import Model
     from common.llm.recall import Question
     from common.run import Run
@@ -71,12 +73,10 @@ def text_contexts(
     tokens, continuation : int
         Lengths; the context is cut shorter where the model cannot take both.
     """
-    from common.llm.corpus import corpus
-
     tokens = min(tokens, model.context - continuation)
     if tokens < 1:
         raise ValueError(f"the model takes {model.context} tokens, the continuation {continuation}")
-    part = corpus().split(split)
+    part = _sources().split(split)
     rng = run.rng("contexts", split)
     found: list[Context] = []
     for place in rng.permutation(len(part.files)):
@@ -93,6 +93,14 @@ def text_contexts(
     if not found:
         raise ValueError(f"no file of the {split} split has {tokens + continuation} tokens")
     return found
+
+
+@functools.cache
+def _sources() -> Corpus:
+    """The sources of this machine: seconds of reading, and an experiment wants two splits."""
+    from common.llm.corpus import corpus
+
+    return corpus()
 
 
 def recall_questions(run: Run, model: Model, count: int, pairs: int) -> list[Question]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,6 +13,7 @@ if TYPE_CHECKING:
     from common.run import Run
     from projects.cachegen.interface import Codec
     from projects.cachegen.profile import Profile
+    from projects.cachegen.quality import Coded
 
     Variant = tuple[str, Codec, Profile | None, list[str], int | None]
 
@@ -59,7 +62,7 @@ def sensitivity(run: Run) -> None:
     )
     for context in run.cells(contexts):
         kv = prefill(model, context.tokens).float().cpu().numpy()
-        judge = Judge(model, kv, context.continuation).begin()
+        judge = Judge(model, kv, context.continuation)
         for step in params["steps"]:
             for number, name in enumerate(("first third", "middle third", "last third")):
                 coarse = rounded(kv, step, third(number, len(kv)))
@@ -78,8 +81,7 @@ def quality(run: Run) -> None:
 
     params, model = run.params, load_model(run)
     lengths = params["tokens"], params["continuation"]
-    profiled = text_contexts(run, model, "validation", params["profile_contexts"], *lengths)
-    caches = [cache_of(model, context.tokens) for context in profiled]
+    caches = offline_caches(run, model, *lengths)
     variants = list(_variants(params["variants"], caches, model.fingerprint))
     contexts = text_contexts(run, model, "evaluation", params["contexts"], *lengths)
     questions = recall_questions(run, model, params["questions"], params["pairs"])
@@ -98,7 +100,6 @@ def quality(run: Run) -> None:
 def retrieval(run: Run) -> None:
     """Table 1 on long prompts: lines retrieved by a model that can, with its cache coded."""
     from projects.cachegen.data import load_model, load_prompts
-    from projects.cachegen.quality import coded
     from projects.cachegen.retrieval import answer, is_right
 
     params, model = run.params, load_model(run)
@@ -115,12 +116,10 @@ def retrieval(run: Run) -> None:
         prompt = prompts[number]
         tokens = model.encode(prompt.text)
         exact = cache_of(model, tokens[:-1])
-        for name, codec, profile, levels, chunk in variants:
-            for level in levels:
-                made = coded(exact, codec, level=level, profile=profile, chunk_tokens=chunk)
-                said = answer(model, made.kv, tokens[-1:], params["new_tokens"])
-                scores = {"accuracy": is_right(said, prompt.number), "bits": made.bits}
-                run.observe(scores, variant=name, level=level, dataset="longeval", item=prompt.name)
+        for name, level, made in _each_coded(variants, exact):
+            said = answer(model, made.kv, tokens[-1:], params["new_tokens"])
+            scores = {"accuracy": is_right(said, prompt.number), "bits": made.bits}
+            run.observe(scores, variant=name, level=level, dataset="longeval", item=prompt.name)
 
 
 # -- parts ---------------------------------------------------------------------------------
@@ -139,6 +138,15 @@ def cache_of(model: Model, tokens: Any) -> np.ndarray:
     return prefill(model, tokens).float().cpu().numpy().astype(np.float16)
 
 
+def offline_caches(run: Run, model: Model, tokens: int, continuation: int = 0) -> list[np.ndarray]:
+    """Caches of other contexts than those that codecs are judged on, to fit profiles on."""
+    from projects.cachegen.data import text_contexts
+
+    count = run.params["profile_contexts"]
+    contexts = text_contexts(run, model, "validation", count, tokens, continuation)
+    return [cache_of(model, context.tokens) for context in contexts]
+
+
 def _variants(
     declared: dict[str, dict[str, Any]], caches: list[np.ndarray], fingerprint: str
 ) -> list[Variant]:
@@ -154,29 +162,38 @@ def _variants(
     return made
 
 
+def _each_coded(
+    variants: list[Variant], kv: np.ndarray, scores: np.ndarray | None = None
+) -> Iterator[tuple[str, str, Coded]]:
+    """Code a cache with every variant at every level of it; yields variant, level and result."""
+    from projects.cachegen.quality import coded
+
+    for name, codec, profile, levels, chunk in variants:
+        for level in levels:
+            options = {"level": level, "profile": profile, "chunk_tokens": chunk, "scores": scores}
+            yield name, level, coded(kv, codec, **options)
+
+
 def _judge_text(
     run: Run, model: Model, variants: list[Variant], context: Any, kv: np.ndarray, scores: Any
 ) -> None:
     """Observe size and damage to the continuation for every variant at every level."""
     from projects.cachegen.data import TEXT
-    from projects.cachegen.quality import Judge, coded
+    from projects.cachegen.quality import Judge
 
-    judge, half = Judge(model, kv, context.continuation).begin(), kv.astype(np.float16)
+    judge = Judge(model, kv, context.continuation)
     labels = {"dataset": TEXT, "item": context.name}
-    for name, codec, profile, levels, chunk in variants:
-        stored = 0.0
-        for level in levels:
-            made = coded(
-                half, codec, level=level, profile=profile, chunk_tokens=chunk, scores=scores
-            )
-            lost = judge.compare(made)
-            at = {"variant": name, "level": level, **labels}
-            rise = lost.pop("perplexity_rise")
-            run.observe({"bits": made.bits}, unit="bits/element", rise=rise, **at)
-            run.observe({"perplexity_rise": rise}, unit="%", **at)
-            run.observe(lost, **at)
-            stored += made.bits
-        run.observe({"stored_bits": stored}, variant=name, unit="bits/element", **labels)
+    stored: Counter[str] = Counter()
+    for name, level, made in _each_coded(variants, kv.astype(np.float16), scores):
+        lost = judge.compare(made)
+        at = {"variant": name, "level": level, **labels}
+        rise = lost.pop("perplexity_rise")
+        run.observe({"bits": made.bits}, unit="bits/element", rise=rise, **at)
+        run.observe({"perplexity_rise": rise}, unit="%", **at)
+        run.observe(lost, **at)
+        stored[name] += made.bits
+    for name, _, profile, _, _ in variants:
+        run.observe({"stored_bits": stored[name]}, variant=name, unit="bits/element", **labels)
         for predictor, share in _predictors(profile).items():
             run.observe({"planes": share}, variant=name, predictor=predictor, **labels)
 
@@ -197,13 +214,9 @@ def _judge_recall(
     """Observe whether a value is still found by its key."""
     from projects.cachegen.attention import attention_received
     from projects.cachegen.data import RECALL
-    from projects.cachegen.quality import answered, coded
+    from projects.cachegen.quality import answered
 
     half, scores = cache_of(model, question.context), attention_received(model, question.context)
-    for name, codec, profile, levels, chunk in variants:
-        for level in levels:
-            made = coded(
-                half, codec, level=level, profile=profile, chunk_tokens=chunk, scores=scores
-            )
-            right = {"recall": float(answered(model, question, made)), "recall_bits": made.bits}
-            run.observe(right, variant=name, level=level, dataset=RECALL, item=str(number))
+    for name, level, made in _each_coded(variants, half, scores):
+        right = {"recall": float(answered(model, question, made)), "recall_bits": made.bits}
+        run.observe(right, variant=name, level=level, dataset=RECALL, item=str(number))

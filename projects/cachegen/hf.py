@@ -30,20 +30,20 @@ def kv_of(cache: Cache) -> Any:
         If it holds several sequences, or layers without plain keys and values (a sliding window,
         a state space).
     """
-    import torch
+    require("transformers", "llm")
+    from common.llm.kv import from_cache
 
-    layers = []
+    shapes = set()
     for number, layer in enumerate(cache.layers):
         keys, values = getattr(layer, "keys", None), getattr(layer, "values", None)
         if keys is None or values is None or keys.dim() != 4:
             raise ValueError(f"layer {number} ({type(layer).__name__}) holds no keys and values")
-        if keys.shape[0] != 1:
-            raise ValueError(f"the cache holds {keys.shape[0]} sequences; encode one at a time")
-        layers.append(torch.stack([keys[0].transpose(0, 1), values[0].transpose(0, 1)]))
-    if len({tuple(layer.shape) for layer in layers}) != 1:
-        shapes = sorted({tuple(layer.shape) for layer in layers})
-        raise ValueError(f"layers have different shapes {shapes}; only equal ones can be stacked")
-    return torch.stack(layers)
+        shapes |= {tuple(keys.shape), tuple(values.shape)}
+    if len(shapes) > 1:
+        raise ValueError(
+            f"layers have different shapes {sorted(shapes)}; only equal ones can be stacked"
+        )
+    return from_cache(cache)
 
 
 def cache_of(kv: np.ndarray | Any, *, dtype: Any = None, device: str = "cpu") -> Cache:

@@ -274,6 +274,17 @@ class Codec(ABC):
             return list(pool.map(work, range(geometry.planes)))
 
 
+def place_of(first: bool, last: bool) -> str:
+    """Name the place of a chunk that is, or is not, the first and the last of its context.
+
+    Examples
+    --------
+    >>> place_of(True, True), place_of(False, False)
+    ('whole', 'middle')
+    """
+    return "whole" if first and last else "first" if first else "last" if last else "middle"
+
+
 def planes_of(kvs: Iterable[Any]) -> Iterator[Planes]:
     """Check a sequence of caches of one model.
 

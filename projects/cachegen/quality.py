@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from torch.nn import functional
 
 from common.llm.kv import continuation_logits
 from projects.cachegen.dropping import DroppingCodec
+from projects.cachegen.interface import place_of
 
 if TYPE_CHECKING:
     from common.llm.loading import Model
@@ -68,7 +70,7 @@ def coded(
     parts, size, kept = [], 0, []
     for start in starts:
         stop = min(start + step, tokens)
-        options: dict[str, Any] = {"place": _place(start == 0, stop == tokens)}
+        options: dict[str, Any] = {"place": place_of(start == 0, stop == tokens)}
         if isinstance(codec, DroppingCodec) and scores is not None:
             options["scores"] = scores[start:stop]
         chunk = codec.encode(kv[:, :, start:stop], level=level, profile=profile, **options)
@@ -78,10 +80,6 @@ def coded(
             kept.append(codec.kept(chunk))
     mask = np.concatenate(kept) if kept else None
     return Coded(np.concatenate(parts, axis=2), 8 * size / kv.size, mask)
-
-
-def _place(first: bool, last: bool) -> str:
-    return "whole" if first and last else "first" if first else "last" if last else "middle"
 
 
 @dataclass(frozen=True)
@@ -96,18 +94,16 @@ class Judge:
         The exact cache.
     continuation : ndarray of int
         What follows the context.
-    logits : Tensor, optional
-        Of the continuation under the exact cache.
     """
 
     model: Model
     kv: np.ndarray
     continuation: np.ndarray
-    logits: torch.Tensor | None = None
 
-    def begin(self) -> Judge:
-        """Return the judge with the exact cache's logits."""
-        return replace(self, logits=self._continued(Coded(self.kv, 16.0)))
+    @cached_property
+    def logits(self) -> torch.Tensor:
+        """Of the continuation under the exact cache, shape (tokens, vocabulary)."""
+        return self._continued(Coded(self.kv, 16.0))
 
     def compare(self, coded: Coded) -> dict[str, float]:
         """Return what coding changed.
@@ -119,7 +115,6 @@ class Judge:
             ``agreement`` (share of positions with the same most likely token) and ``divergence``
             (Kullback-Leibler, from exact to coded [nats per token]).
         """
-        assert self.logits is not None
         logits = self._continued(coded)
         exact, loss = self._loss(self.logits), self._loss(logits)
         truth = functional.log_softmax(self.logits, dim=-1)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -74,19 +72,17 @@ def throughput_8b(run: Run) -> None:
             def call(coder: Any = coder, chunk: Any = chunk, profile: Any = profile) -> Any:
                 return decode_on(coder, chunk, profile=profile, device=device)
 
+        call()  # compiled by now
         for chunks in params["chunks"]:
             for repeat in range(params["repeats"]):
-                seconds = _device_seconds(call, chunks, device)
-                run.observe(
-                    {"decode_gigabytes": chunks * kv.nbytes / 1e9 / seconds},
-                    variant=name,
-                    dataset=SYNTHETIC,
-                    item=str(repeat),
-                    seed=repeat,
-                    unit="GB/s",
-                    chunks=chunks,
-                    tokens=chunks * params["shape"]["tokens"],
-                )
+                labels = {"variant": name, "dataset": SYNTHETIC, "item": str(repeat)}
+                labels |= {"seed": repeat, "chunks": chunks}
+                labels |= {"tokens": chunks * params["shape"]["tokens"]}
+                with run.measure("decode", **labels) as meters:
+                    for _ in range(chunks):
+                        call()
+                speed = chunks * kv.nbytes / 1e9 / meters.get("wall_time").value
+                run.observe({"decode_gigabytes": speed}, unit="GB/s", **labels)
 
 
 def prefill(run: Run) -> None:
@@ -107,15 +103,13 @@ def prefill(run: Run) -> None:
             lambda part=part, past=past: _finished(compute(model, part, past)), params["repeats"]
         )
         seconds.append(taken)
-        labels = {"item": f"{new} after {cached}", "new": new, "cached": cached}
-        run.observe({"seconds": taken}, variant="measured", dataset=TEXT, unit="s", **labels)
     found = cost.fit(*zip(*grid, strict=True), seconds)
     for (new, cached), taken in zip(grid, seconds, strict=True):
         expected = found.model.seconds(new, cached)
-        labels = {"item": f"{new} after {cached}", "new": new, "cached": cached}
-        run.observe({"seconds": expected}, variant="formula", dataset=TEXT, unit="s", **labels)
-        error = {"fit_error": abs(expected / taken - 1)}
-        run.observe(error, variant="formula", dataset=TEXT, **labels)
+        at = {"dataset": TEXT, "item": f"{new} after {cached}", "new": new, "cached": cached}
+        run.observe({"seconds": taken}, variant="measured", unit="s", **at)
+        run.observe({"seconds": expected}, variant="formula", unit="s", **at)
+        run.observe({"fit_error": abs(expected / taken - 1)}, variant="formula", **at)
 
 
 def _finished(kv: Any) -> Any:
@@ -125,25 +119,3 @@ def _finished(kv: Any) -> Any:
 
         torch.cuda.synchronize()
     return kv
-
-
-def _device_seconds(call: Callable[[], Any], times: int, device: str) -> float:
-    """Time of ``times`` calls one after the other, by the device's own events [s]."""
-    import time
-
-    import torch
-
-    call()
-    if torch.device(device).type != "cuda":
-        begun = time.perf_counter()
-        for _ in range(times):
-            call()
-        return time.perf_counter() - begun
-    begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-    torch.cuda.synchronize()
-    begin.record()
-    for _ in range(times):
-        call()
-    end.record()
-    torch.cuda.synchronize()
-    return float(np.float64(begin.elapsed_time(end)) / 1e3)

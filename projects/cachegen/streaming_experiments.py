@@ -35,27 +35,27 @@ def bandwidth(run: Run) -> None:
     cells = [(name, device) for name in measured for device in params["devices"]]
     for name, device in run.cells(cells):
         for sweep, gigabits, tokens, requests in _sweeps(params):
-            for variant, bits in measured[name].items():
+            link = Link.constant(gigabits * GIGABIT)
+            forms = {
+                variant: (bits, Fixed(min(MEDIUM, len(bits) - 1)))
+                for variant, bits in measured[name].items()
+            }
+            forms["text"] = measured[name][FP16], Fixed(COMPUTED)
+            for variant, (bits, policy) in forms.items():
                 request = request_of(params, device, bits, slo=1e6, tokens=tokens)
-                link = Link.constant(gigabits * GIGABIT)
-                medium = MEDIUM if len(bits) > MEDIUM else 0
-                policies = {variant: Fixed(medium)}
-                if variant == FP16:  # the text is the same whatever the codec
-                    policies["text"] = Fixed(COMPUTED)
-                for policy_name, policy in policies.items():
-                    outcome = simulate(request, link, policy, concurrency=requests)
-                    run.observe(
-                        {"ttft": outcome.ttft},
-                        variant=params["codec"] if policy_name == "ours" else policy_name,
-                        dataset=TEXT,
-                        item=name,
-                        unit="s",
-                        sweep=sweep,
-                        device=device,
-                        gigabits=gigabits,
-                        tokens=tokens,
-                        concurrency=requests,
-                    )
+                outcome = simulate(request, link, policy, concurrency=requests)
+                run.observe(
+                    {"ttft": outcome.ttft},
+                    variant=variant,
+                    dataset=TEXT,
+                    item=name,
+                    unit="s",
+                    sweep=sweep,
+                    device=device,
+                    gigabits=gigabits,
+                    tokens=tokens,
+                    concurrency=requests,
+                )
 
 
 def streaming(run: Run) -> None:
@@ -66,7 +66,7 @@ def streaming(run: Run) -> None:
     measured = measured_bits(run)
     mean = {
         variant: np.mean([bits[variant] for bits in measured.values()], axis=0)
-        for variant in ("ours", EIGHT)
+        for variant in (params["codec"], EIGHT)
     }
     run.synthetic(RANDOM, "a rate for each chunk from uniform(0.1, 10) Gbit/s, as in the artefact")
     cells = [("random", str(number), 0.0) for number in range(params["random_traces"])]
@@ -128,26 +128,22 @@ def measured_bits(run: Run) -> dict[str, dict[str, list[float]]]:
     Returns
     -------
     dict
-        By context: ``ours`` (the codec of the parameters), 8-bit quantisation and float16.
+        By context and codec: that of the parameters, 8-bit quantisation and float16.
     """
     from projects.cachegen.codecs import codec
     from projects.cachegen.data import load_model, text_contexts
-    from projects.cachegen.experiments import cache_of
+    from projects.cachegen.experiments import cache_of, offline_caches
 
     params, model = run.params, load_model(run)
-    profiled = text_contexts(
-        run, model, "validation", params["profile_contexts"], params["tokens"], 0
-    )
     ours, eight = codec(params["codec"]), codec(EIGHT)
-    profile = ours.fit(
-        [cache_of(model, context.tokens) for context in profiled], fingerprint=model.fingerprint
-    )
+    caches = offline_caches(run, model, params["tokens"])
+    profile = ours.fit(caches, fingerprint=model.fingerprint)
     contexts = text_contexts(run, model, "evaluation", params["contexts"], params["tokens"], 0)
     found = {}
     for context in contexts:
         kv = cache_of(model, context.tokens)
         found[context.name] = {
-            "ours": [
+            params["codec"]: [
                 ours.encode(kv, level=level, profile=profile).bits_per_element
                 for level in ours.levels
             ],
@@ -228,7 +224,7 @@ def _observe_requests(
     for device in params["devices"]:
         for slo in params["slo"]:
             at = {"device": device, "slo": slo, **labels}
-            ours = request_of(params, device, bits["ours"], slo=slo)
+            ours = request_of(params, device, bits[params["codec"]], slo=slo)
             for name in params["policies"]:
                 family = "fixed" if name.startswith("level-") else name
                 _observe_policy(run, ours, links, name, family, at)
@@ -282,16 +278,12 @@ def _store(run: Run, folder: Path) -> tuple[Any, Any]:
     from projects.cachegen.codecs import codec
     from projects.cachegen.container import encode_context, read_header
     from projects.cachegen.data import load_model, text_contexts
-    from projects.cachegen.experiments import cache_of
+    from projects.cachegen.experiments import cache_of, offline_caches
 
     params, model = run.params, load_model(run)
-    profiled = text_contexts(
-        run, model, "validation", params["profile_contexts"], params["tokens"], 0
-    )
     coder = codec(params["codec"])
-    profile = coder.fit(
-        [cache_of(model, context.tokens) for context in profiled], fingerprint=model.fingerprint
-    )
+    caches = offline_caches(run, model, params["tokens"])
+    profile = coder.fit(caches, fingerprint=model.fingerprint)
     context = text_contexts(run, model, "evaluation", 1, params["tokens"], 0)[0]
     data = encode_context(
         cache_of(model, context.tokens),

@@ -73,7 +73,7 @@ def test_keys_before_rotation_are_what_the_projection_gives(model, tokens):
 
 def test_exact_cache_changes_nothing_and_noise_does(model, tokens):
     kv = prefill(model, tokens[:40]).numpy()
-    judge = Judge(model, kv, tokens[40:]).begin()
+    judge = Judge(model, kv, tokens[40:])
     same = judge.compare(Coded(kv, 16.0))
     assert same["agreement"] == 1 and same["perplexity_rise"] == pytest.approx(0, abs=1e-4)
     assert same["divergence"] == pytest.approx(0, abs=1e-6)
@@ -85,7 +85,7 @@ def test_exact_cache_changes_nothing_and_noise_does(model, tokens):
 def test_loss_equals_one_forward_pass(model, tokens):
     """The judge's loss is that of the whole text, without any cache."""
     kv = prefill(model, tokens[:40]).numpy()
-    found = Judge(model, kv, tokens[40:]).begin().compare(Coded(kv, 16.0))["loss"]
+    found = Judge(model, kv, tokens[40:]).compare(Coded(kv, 16.0))["loss"]
     logits = model.network(torch.as_tensor(tokens)[None]).logits[0, 40:-1]
     expected = torch.nn.functional.cross_entropy(logits, torch.as_tensor(tokens[41:]))
     assert found == pytest.approx(expected.item(), abs=1e-4)
