@@ -80,11 +80,31 @@ def test_quota_range_is_checked(tmp_path):
     assert (job / "cpu.max").read_text() == "max 100000\n"
 
 
+def test_quota_period_sets_the_grain_of_the_limit(tmp_path):
+    job = fake_cgroup(tmp_path, 2, **{"cpu.max": "max 100000"})
+    quota = CgroupCpuQuota(tmp_path, period=0.004)
+    with quota.set(0.5):
+        assert (job / "cpu.max").read_text() == "2000 4000"
+    assert quota.range.low == 0.25
+    with pytest.raises(ConfigError, match="0.25 to"):
+        quota.check(0.2)  # 0.8 ms a period: the kernel would refuse
+    for period in (0, 0.0005, 2):
+        with pytest.raises(ConfigError, match="0.001 to 1 s"):
+            CgroupCpuQuota(tmp_path, period=period)
+
+
+def test_quota_says_whether_it_binds_this_process_alone(tmp_path):
+    fake_cgroup(tmp_path / "shared", 2, **{"cpu.max": "max 100000"})
+    assert not CgroupCpuQuota(tmp_path / "shared").exclusive
+    fake_cgroup(tmp_path / "own", 1, **{"cgroup.procs": ""})
+    assert CgroupCpuQuota(tmp_path / "own").exclusive
+
+
 REAL_QUOTA = """
 import time
 from common.hardware.actuators import CgroupCpuQuota
 from common.hardware.cgroup import cpu_group
-quota, home = CgroupCpuQuota(), cpu_group()
+quota, home = CgroupCpuQuota(period=0.05), cpu_group()
 with quota.set(0.2) as cores:
     inside = cpu_group()
     end = time.process_time() + 0.1
