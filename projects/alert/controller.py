@@ -1,0 +1,311 @@
+"""The ALERT controller: pick network and setting before every input, learn from every result.
+
+Pure: no clock, no device and no file inside. The same object drives a replay and a live server.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from scipy.special import ndtri
+
+from projects.alert.estimates import Candidates, Estimates
+from projects.alert.filters import IdleRatio, KalmanConfig, SlowDown
+from projects.alert.goals import Goals
+from projects.alert.profile import ProfileTable
+
+# Accuracies that differ by less count as equal: among them the cheaper pair is taken.
+RESOLUTION = 1e-6
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What to run for the next input.
+
+    Attributes
+    ----------
+    model : str
+        Network to run.
+    setting : float
+        Power setting to run it at.
+    stop_at : float or None
+        Seconds after which an anytime network is to be stopped; None for a traditional network,
+        which runs to its end.
+    p_deadline : float
+        Probability of an output at the deadline.
+    expected_accuracy, expected_energy : float
+        At the deadline, and in joules over the period.
+    relaxed : tuple of str
+        Goals among ``"energy"``, ``"accuracy"``, ``"deadline"`` that the pair is not expected to
+        meet, because no pair meets them all.
+    """
+
+    model: str
+    setting: float
+    stop_at: float | None
+    p_deadline: float
+    expected_accuracy: float
+    expected_energy: float
+    relaxed: tuple[str, ...] = ()
+
+
+class AlertController:
+    """Choose the best pair of network and setting for every input (section 2.3).
+
+    Parameters
+    ----------
+    profile : ProfileTable
+        Candidates; ``profile.only(anytime=True)`` gives ALERT-Any.
+    goals : Goals
+        Goals of every input that :meth:`decide` is not given others for.
+    config : KalmanConfig, optional
+        Constants of the filters.
+    overhead : float
+        Worst-case seconds of the controller itself, taken off every deadline.
+
+    Raises
+    ------
+    ValueError
+        If no candidate could reach the goals on a quiet machine.
+
+    Notes
+    -----
+    Where no pair meets all goals, energy is given up first, then accuracy, the deadline last: of
+    the pairs with an output in time the most accurate is taken, and if there is none, the pair
+    with the earliest first output.
+
+    Not thread-safe: one decision is open at a time.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> rows = [("small", 1, 0.7, 20, 0.01, 19.0), ("big", 1, 0.8, 20, 0.05, 19.0)]
+    >>> columns = ["model", "stage", "accuracy", "setting", "latency", "power"]
+    >>> profile = ProfileTable.from_frame(pd.DataFrame(rows, columns=columns))
+    >>> controller = AlertController(profile, Goals(deadline=0.1, energy=5))
+    >>> controller.decide().model
+    'big'
+    >>> controller.observe(0.2)  # four times slower than profiled
+    >>> controller.decide().model
+    'small'
+    """
+
+    def __init__(
+        self,
+        profile: ProfileTable,
+        goals: Goals,
+        config: KalmanConfig | None = None,
+        *,
+        overhead: float = 0.0,
+    ) -> None:
+        if not 0 <= overhead < math.inf:
+            raise ValueError(f"overhead is {overhead} s; it cannot be negative")
+        goals.check(profile, overhead)
+        self.profile = profile
+        self.goals = goals
+        self.config = config or KalmanConfig()
+        self.overhead = overhead
+        self.xi = SlowDown.start(self.config)
+        self.idle = IdleRatio.start(self.config, profile.idle_ratio)
+        self.now: float | None = None
+        self._candidates = Candidates.of(profile)
+        self._depth: list[int] = profile.stages.tolist()
+        self._open: int | None = None
+        self._deadline = math.nan
+
+    def decide(self, goals: Goals | None = None) -> Decision:
+        """Pick the pair for the next input.
+
+        Parameters
+        ----------
+        goals : Goals, optional
+            Goals of this input alone, such as the share of a group's deadline.
+
+        Raises
+        ------
+        ValueError
+            If no candidate could reach these goals on a quiet machine.
+        """
+        if goals is None:
+            goals = self.goals
+        else:
+            goals.check(self.profile, self.overhead)
+        deadline = goals.deadline - self.overhead
+        estimates = self._estimate(goals, deadline)
+        pick = choose(estimates, goals, deadline, self._candidates.rank)
+        self._open, self._deadline = pick, deadline
+        i, j = int(self._candidates.model[pick]), int(self._candidates.setting[pick])
+        late = bool(estimates.output[pick] > deadline)
+        accuracy, energy = float(estimates.accuracy[pick]), float(estimates.energy[pick])
+        return Decision(
+            self.profile.models[i],
+            self.profile.settings[j],
+            deadline if self._depth[i] > 1 else None,
+            float(estimates.p_output[pick]),
+            accuracy,
+            energy,
+            _relaxed(goals, accuracy, energy, late),
+        )
+
+    def observe(
+        self,
+        latency: float | None,
+        *,
+        power_active: float | None = None,
+        power_idle: float | None = None,
+        completed_stage: int | None = None,
+        killed: bool = False,
+        now: float | None = None,
+    ) -> None:
+        """Take in what happened to the input that was decided last.
+
+        Parameters
+        ----------
+        latency : float or None
+            Seconds to the end of the run, or of the last completed stage; None for an input that
+            was dropped, so that nothing was measured.
+        power_active, power_idle : float, optional
+            Watts while running (by default the profiled ones) and while idle.
+        completed_stage : int, optional
+            Last stage that an anytime network finished, by default all; 0 if it was stopped before
+            the first.
+        killed : bool
+            The run was ended after ``latency`` seconds without finishing: a lower bound. Networks
+            that are allowed to finish tell more.
+        now : float, optional
+            Any clock's seconds, checked not to run backwards.
+
+        Raises
+        ------
+        ValueError
+            Before a decision, or if a measurement is impossible.
+        """
+        if self._open is None:
+            raise ValueError("observe() before decide(): nothing was decided for this input")
+        self._tick(now)
+        if latency is not None:
+            ratio, whole = self._slow_down(latency, completed_stage)
+            if killed or not whole:
+                self.xi.at_least(ratio)
+            else:
+                self.xi.update(ratio)
+        else:
+            self.xi.miss()
+        self._observe_power(power_active, power_idle)
+        self._open = None
+
+    def to_json(self) -> str:
+        """Return the whole state as JSON; a restored controller decides identically."""
+        return json.dumps(
+            {
+                "profile": json.loads(self.profile.to_json()),
+                "goals": asdict(self.goals),
+                "config": asdict(self.config),
+                "overhead": self.overhead,
+                "xi": [self.xi.mu, self.xi.var, self.xi.q, self.xi.k],
+                "idle": [self.idle.phi, self.idle.m],
+                "now": self.now,
+                "open": self._open,
+                "deadline": None if self._open is None else self._deadline,
+            }
+        )
+
+    @classmethod
+    def from_json(cls, text: str) -> AlertController:
+        """Restore what :meth:`to_json` wrote."""
+        state: dict[str, Any] = json.loads(text)
+        controller = cls(
+            ProfileTable.from_json(json.dumps(state["profile"])),
+            Goals(**state["goals"]),
+            KalmanConfig(**state["config"]),
+            overhead=state["overhead"],
+        )
+        controller.xi = SlowDown(controller.config, *state["xi"])
+        controller.idle = IdleRatio(controller.config, *state["idle"])
+        controller.now, controller._open = state["now"], state["open"]
+        if state["deadline"] is not None:
+            controller._deadline = state["deadline"]
+        return controller
+
+    def _estimate(self, goals: Goals, deadline: float) -> Estimates:
+        mu, sd, phi = self.xi.mu, math.sqrt(self.xi.variance), self.idle.phi
+        expected = self._candidates.expect(mu, sd, phi, deadline)
+        if goals.probability is None:
+            return expected
+        guarded = mu + sd * float(ndtri(goals.probability))
+        at_quantile = self._candidates.at(guarded, phi, deadline)
+        return at_quantile._replace(p_output=expected.p_output)
+
+    def _slow_down(self, latency: float, completed_stage: int | None) -> tuple[float, bool]:
+        """Measured over profiled latency, and whether the profiled stage was reached."""
+        if not 0 < latency < math.inf:
+            raise ValueError(f"latency is {latency} s; it must be positive (None: not measured)")
+        i, j = (index[self._open] for index in (self._candidates.model, self._candidates.setting))
+        depth = self._depth[i]
+        stage = depth if completed_stage is None else completed_stage
+        if stage not in range(depth + 1):
+            raise ValueError(
+                f"unknown stage {completed_stage!r} of {self.profile.models[i]}, which has "
+                f"stages 1 to {depth} (0: stopped before the first)"
+            )
+        profiled = self.profile.latency[i, max(stage, 1) - 1, j]
+        return float(latency / profiled), stage > 0
+
+    def _observe_power(self, active: float | None, idle: float | None) -> None:
+        for name, value in (("power_active", active), ("power_idle", idle)):
+            if value is not None and not 0 < value < math.inf:
+                raise ValueError(f"{name} is {value} W; it must be positive (None: not measured)")
+        if idle is not None:
+            running = self._candidates.power[self._open] if active is None else active
+            self.idle.update(float(idle / running))
+
+    def _tick(self, now: float | None) -> None:
+        if now is None:
+            return
+        if self.now is not None and now < self.now:
+            raise ValueError(f"clock went backwards, from {self.now} to {now}; pass a steady clock")
+        self.now = now
+
+
+def choose(estimates: Estimates, goals: Goals, deadline: float, rank: np.ndarray) -> int:
+    """Return the place of the best pair (section 2.2 and step 7).
+
+    Ties go to lower energy, then to lower ``rank`` (latency, then place in the profile).
+    """
+    on_time = estimates.output <= deadline
+    if goals.accuracy is not None:
+        feasible = on_time & (estimates.accuracy >= goals.accuracy)
+        pick = _cheapest(feasible, estimates, rank)
+        if feasible[pick]:
+            return pick
+    else:
+        affordable = on_time & (estimates.energy <= goals.energy)
+        if affordable.any():
+            return _best(affordable, estimates, rank)
+    if on_time.any():
+        return _best(on_time, estimates, rank)
+    return int(estimates.output.argmin())
+
+
+def _best(allowed: np.ndarray, estimates: Estimates, rank: np.ndarray) -> int:
+    accuracy = np.where(allowed, estimates.accuracy, -np.inf)
+    return _cheapest(accuracy >= accuracy.max() - RESOLUTION, estimates, rank)
+
+
+def _cheapest(allowed: np.ndarray, estimates: Estimates, rank: np.ndarray) -> int:
+    energy = np.where(allowed, estimates.energy, np.inf)
+    lowest = np.flatnonzero(energy == energy.min())
+    return int(lowest[0] if len(lowest) == 1 else lowest[rank[lowest].argmin()])
+
+
+def _relaxed(goals: Goals, accuracy: float, energy: float, late: bool) -> tuple[str, ...]:
+    missed = {
+        "energy": goals.energy is not None and energy > goals.energy,
+        "accuracy": goals.accuracy is not None and accuracy < goals.accuracy,
+        "deadline": late,
+    }
+    return tuple(goal for goal, given_up in missed.items() if given_up)
