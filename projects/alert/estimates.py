@@ -53,6 +53,8 @@ class Candidates:
         S' further stages of the A anytime pairs.
     last : ndarray, shape (N,)
         Profiled seconds to the end of the last stage.
+    cut : ndarray, shape (N,)
+        Deadlines after which a run is stopped: 1 for anytime pairs, infinity for traditional ones.
     gain : ndarray, shape (N,)
         Accuracy of the first stage above having no output.
     later_gain : ndarray, shape (S', A)
@@ -68,6 +70,7 @@ class Candidates:
     rank: np.ndarray
     ends: np.ndarray
     last: np.ndarray
+    cut: np.ndarray
     gain: np.ndarray
     later_gain: np.ndarray
     power: np.ndarray
@@ -93,6 +96,7 @@ class Candidates:
             np.lexsort((order, last)).argsort(),
             np.concatenate([profile.latency[i, 0, j], later.T.ravel()]),
             last,
+            np.where(profile.is_anytime[i], 1.0, np.inf),
             profile.accuracy[i, 0] - profile.fail_accuracy,
             np.nan_to_num(np.diff(profile.accuracy[a], axis=1)).T.copy(),
             profile.power[i, j],
@@ -131,9 +135,7 @@ class Candidates:
         xi, phi, deadline : float or ndarray of shape (G, 1)
             xi may also have shape (G, N).
         """
-        run = xi * self.last
-        if self.later_gain.size:
-            run[..., self._anytime] = np.minimum(run[..., self._anytime], deadline)
+        run = np.minimum(xi * self.last, deadline * self.cut)
         done = (self._spread(xi) * self.ends <= deadline).astype(float)
         return self._estimates(done, run, xi, phi, deadline)
 

@@ -1,0 +1,196 @@
+"""ALERT in all its forms for the replay, and the Oracle; each decides for G settings at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from projects.alert.controller import RESOLUTION
+from projects.alert.estimates import Candidates, Estimates
+from projects.alert.filters import KalmanConfig, SlowDown
+from projects.alert.profile import ProfileTable
+from projects.alert.replay import Problem, Scheme
+
+
+def choose_rows(
+    estimates: Estimates,
+    problem: Problem,
+    deadline: np.ndarray,
+    rank: np.ndarray,
+    allowed: np.ndarray | None = None,
+) -> np.ndarray:
+    """Pick the best pair in every row, as ``controller.choose`` does for one.
+
+    Parameters
+    ----------
+    estimates : Estimates
+        Of shape (G, N).
+    problem : Problem
+        With G constraint settings.
+    deadline : ndarray, shape (G,)
+        Seconds.
+    rank : ndarray, shape (N,)
+        Place of each pair among equals.
+    allowed : ndarray of bool, shape (G, N), optional
+        Pairs that may be picked.
+
+    Returns
+    -------
+    ndarray of int, shape (G,)
+    """
+    goal = problem.constraints.goal[:, None]
+    output = estimates.output if allowed is None else np.where(allowed, estimates.output, np.inf)
+    on_time = output <= deadline[:, None]
+    if problem.constraints.minimises == "energy":
+        feasible = on_time & (estimates.accuracy >= goal)
+        pick = _cheapest(feasible, estimates, rank)
+        missed = ~feasible[np.arange(len(pick)), pick]
+        if missed.any():  # give up accuracy: the most accurate pair in time
+            part = Estimates(*(field[missed] for field in estimates))
+            pick[missed] = _most_accurate(on_time[missed], part, rank)
+    else:
+        affordable = on_time & (estimates.energy <= goal)
+        some = affordable.any(axis=1, keepdims=True)
+        pick = _most_accurate(np.where(some, affordable, on_time), estimates, rank)
+    never = ~on_time.any(axis=1)
+    if never.any():  # give up the deadline: the earliest first output
+        pick[never] = output[never].argmin(axis=1)
+    return pick
+
+
+def _most_accurate(allowed: np.ndarray, estimates: Estimates, rank: np.ndarray) -> np.ndarray:
+    accuracy = np.where(allowed, estimates.accuracy, -np.inf)
+    best = accuracy >= accuracy.max(axis=1, keepdims=True) - RESOLUTION
+    return _cheapest(best, estimates, rank)
+
+
+def _cheapest(allowed: np.ndarray, estimates: Estimates, rank: np.ndarray) -> np.ndarray:
+    energy = np.where(allowed, estimates.energy, np.inf)
+    equal = energy == energy.min(axis=1, keepdims=True)
+    return np.where(equal, rank, len(rank)).argmin(axis=1)
+
+
+class Adaptive:
+    """ALERT over G settings: one slow-down filter per setting, all estimates in one array.
+
+    Parameters
+    ----------
+    problem : Problem
+        What is replayed.
+    profile : ProfileTable, optional
+        Candidates that the scheme knows, where they are not all.
+    allowed : ndarray of bool, shape (G, N), optional
+        Pairs of that profile that each setting may use.
+    config : KalmanConfig, optional
+        Constants of the filter.
+    mean_only : bool
+        Predict with the mean of xi as if it were certain (an ablation).
+    """
+
+    def __init__(
+        self,
+        problem: Problem,
+        profile: ProfileTable | None = None,
+        *,
+        allowed: np.ndarray | None = None,
+        config: KalmanConfig | None = None,
+        mean_only: bool = False,
+    ) -> None:
+        self.problem = problem
+        self.allowed = allowed
+        self.mean_only = mean_only
+        known_profile = profile or problem.profile
+        self.candidates = Candidates.of(known_profile) if profile else problem.candidates
+        self.place = places(self.candidates, known_profile, problem)
+        self.phi = known_profile.idle_ratio
+        self.xi = SlowDown.start(config or KalmanConfig(), (len(problem.constraints),))
+
+    def choose(self, step: int, deadline: np.ndarray) -> np.ndarray:
+        """Pick the best pair by expectations."""
+        mu, limit = self.xi.mu[:, None], deadline[:, None]
+        if self.mean_only:
+            estimates = self.candidates.at(mu, self.phi, limit)
+        else:
+            sd = np.sqrt(self.xi.variance)[:, None]
+            estimates = self.candidates.expect(mu, sd, self.phi, limit)
+        rank = self.candidates.rank
+        return self.place[choose_rows(estimates, self.problem, deadline, rank, self.allowed)]
+
+    def learn(
+        self, pick: np.ndarray, ratio: np.ndarray, reached: np.ndarray, deadline: np.ndarray
+    ) -> None:
+        """Update the filters; a lower bound below the mean only widens the variance."""
+        if reached.all():
+            self.xi.update(ratio)
+            return
+        before = [self.xi.mu, self.xi.var, self.xi.q, self.xi.k]
+        known_ratio = reached | (ratio > self.xi.mu)
+        self.xi.update(ratio)
+        after = [self.xi.mu, self.xi.var, self.xi.q, self.xi.k]
+        kept = [np.where(known_ratio, new, old) for new, old in zip(after, before, strict=True)]
+        self.xi.mu, self.xi.var, self.xi.q, self.xi.k = kept
+        self.xi.var = self.xi.var + np.where(reached, 0.0, self.xi.q)
+
+
+def places(candidates: Candidates, profile: ProfileTable, problem: Problem) -> np.ndarray:
+    """Place in ``problem.candidates`` of each pair of a part of its profile, shape (N',)."""
+    everything = problem.candidates
+    size = len(problem.profile.models), len(problem.profile.settings)
+    where = np.empty(size, dtype=np.intp)
+    where[everything.model, everything.setting] = np.arange(len(everything.model))
+    models = np.array([problem.profile.models.index(name) for name in profile.models])
+    settings = np.array([problem.profile.settings.index(value) for value in profile.settings])
+    return where[models[candidates.model], settings[candidates.setting]]
+
+
+class Oracle:
+    """Knows every input's slow-down beforehand and picks the best pair for it."""
+
+    def __init__(self, problem: Problem) -> None:
+        self.problem = problem
+
+    def choose(self, step: int, deadline: np.ndarray) -> np.ndarray:
+        """Pick by the truth."""
+        candidates, environment = self.problem.candidates, self.problem.environment
+        xi = environment.slow_down[step] * environment.jitter[step, candidates.model]
+        xi = np.broadcast_to(xi, (len(deadline), len(xi)))
+        phi = self.problem.profile.idle_ratio
+        estimates = candidates.at(xi, phi, deadline[:, None])
+        return choose_rows(estimates, self.problem, deadline, candidates.rank)
+
+    def learn(self, *args: Any) -> None:
+        """Nothing to learn."""
+
+
+def alert(problem: Problem, **options: Any) -> Scheme:
+    """ALERT with traditional and anytime candidates."""
+    return Adaptive(problem, **options)
+
+
+def alert_any(problem: Problem) -> Scheme:
+    """ALERT with anytime candidates alone."""
+    return Adaptive(problem, problem.profile.only(anytime=True))
+
+
+def alert_trad(problem: Problem) -> Scheme:
+    """ALERT with traditional candidates alone."""
+    return Adaptive(problem, problem.profile.only(anytime=False))
+
+
+ALERT_SCHEMES: Mapping[str, Callable[[Problem], Scheme]] = {
+    "Oracle": Oracle,
+    "ALERT": alert,
+    "ALERT-Any": alert_any,
+    "ALERT-Trad": alert_trad,
+}
+
+ABLATIONS: Mapping[str, Mapping[str, Any]] = {
+    "ALERT": {},
+    "mean only": {"mean_only": True},
+    "q0 = 0.01": {"config": KalmanConfig(q0=0.01)},
+    "q0 = 0.001": {"config": KalmanConfig(q0=0.001)},
+    "smooth": {"config": KalmanConfig.preset("smooth")},
+    "textbook variance": {"config": KalmanConfig(textbook=True)},
+}
