@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from common.errors import did_you_mean
+from projects.alert import recordings
 
 QUIET, BUSY = 0.03, 0.10  # sd of log slow-down without and with a co-running load
 P_ON, P_OFF = 0.01, 0.02  # chance per input that the load starts and that it stops
@@ -50,6 +51,11 @@ class Environment:
 
     def __len__(self) -> int:
         return len(self.slow_down)
+
+    def first(self, n: int) -> Environment:
+        """Return its first n inputs."""
+        parts = (self.slow_down, self.jitter, self.busy, self.group)
+        return Environment(self.name, *(part[:n] for part in parts))
 
     def ratio(self, model: np.ndarray) -> np.ndarray:
         """Latency over the profiled one of the network ``model[n, ...]`` at every input."""
@@ -130,11 +136,9 @@ def recorded(path: Path, load: str, models: int, rng: np.random.Generator) -> En
     Environment
         Slow-down over the median of the inputs without a load.
     """
-    import pandas as pd
-
     if load not in LOADS:
         raise ValueError(f"unknown environment {load!r}{did_you_mean(load, LOADS)}")
-    trace = pd.read_csv(path)
+    trace = recordings.read(path)
     quiet = trace.loc[trace["load"] == "none", "seconds"].median()
     kept = trace[trace["load"].isin(["none", load])]
     n = len(kept)

@@ -59,9 +59,8 @@ class Constraints:
         candidates; energies from the least that any pair needs for a period to full power.
         """
         known(minimises, MODES, "mode")
-        rows = profile.is_anytime if profile.is_anytime.any() else slice(None)
-        longest = profile.final_latency[rows].min(axis=1).max()
-        deadline = np.repeat(np.linspace(0.4, 2.0, deadlines) * longest, goals)
+        shares = np.linspace(0.4, 2.0, deadlines)
+        deadline = np.repeat(shares * reference_latency(profile), goals)
         if minimises == "energy":
             span = np.linspace(profile.final_accuracy.min(), profile.final_accuracy.max(), goals)
             return cls(minimises, deadline, np.tile(span, deadlines))
@@ -70,6 +69,15 @@ class Constraints:
         share = np.tile(np.linspace(0, 1, goals), deadlines)
         most = profile.power.max() * deadline
         return cls(minimises, deadline, least + share * (most - least))
+
+
+def reference_latency(profile: ProfileTable) -> float:
+    """Seconds that the slowest anytime network takes at its fastest setting.
+
+    Of all networks, where none is anytime.
+    """
+    rows = profile.is_anytime if profile.is_anytime.any() else slice(None)
+    return float(profile.final_latency[rows].min(axis=1).max())
 
 
 @dataclass(frozen=True, eq=False)
