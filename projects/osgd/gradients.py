@@ -282,6 +282,20 @@ class GradientMatrix:
                 parameter.grad = view.to(parameter.dtype)
 
 
+def pairwise_cosines(matrix: GradientMatrix) -> np.ndarray:
+    """Cosine of every two tasks over the parameters that both reach, shape (N, N)."""
+    inner = np.zeros((matrix.tasks, matrix.tasks))
+    squares = np.zeros_like(
+        inner
+    )  # of the row's task, over what it has in common with the column's
+    for bucket in matrix.buckets:
+        among = np.ix_(bucket.tasks, bucket.tasks)
+        gram = gram_matrix(bucket.matrix).cpu().numpy()
+        inner[among] += gram
+        squares[among] += np.diagonal(gram)[:, None]
+    return inner / np.maximum(np.sqrt(squares * squares.T), 1e-30)
+
+
 def average_over_ranks(matrices: Iterable[Tensor]) -> None:
     """Replace matrices by their means over all ranks of ``torch.distributed``."""
     import torch.distributed as distributed

@@ -244,7 +244,7 @@ class OrthogonalizedMultiTaskSGD(PerTaskOptimizer):
 
     References
     ----------
-    C. Wan et al., ICML 2020, https://arxiv.org/abs/2008.06635, section 3.
+    C. Wan et al., ICML 2020, https://arxiv.org/abs/2008.06635.
 
     Examples
     --------

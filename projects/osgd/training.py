@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -153,9 +154,7 @@ def fit_greedily(model: AnytimeModule, split: Split, recipe: Recipe, seed: int =
 
         def learn(x: Tensor, y: Tensor, stage: int = stage, base: torch.optim.SGD = base) -> None:
             base.zero_grad()
-            for number, logits in enumerate(model.stages(x)):
-                if number == stage:
-                    break
+            logits = next(itertools.islice(model.stages(x), stage, None))
             F.cross_entropy(logits, y).backward()
             base.step()
 
@@ -209,8 +208,7 @@ def errors(model: nn.Module, x: np.ndarray, y: np.ndarray, batch: int = 1000) ->
 
 def train(make: Make, split: Split, method: str, recipe: Recipe, seed: int) -> nn.Module:
     """Make a network from a seed and train it by a method, or by ``greedy``."""
-    torch.manual_seed(seed)
-    model = make()
+    model = seeded(make, seed)
     if method == "greedy":
         fit_greedily(model, split, recipe, seed)
     else:
@@ -256,11 +254,33 @@ def tuned(
     0.1
     """
     means = {rate: float(np.mean([learn(rate, seed) for seed in seeds])) for rate in rates}
-    return min(
-        means, key=lambda rate: means[rate] if math.isfinite(means[rate]) else math.inf
-    ), means
+    finite = {rate: mean for rate, mean in means.items() if math.isfinite(mean)} or means
+    return min(finite, key=finite.__getitem__), means
 
 
-def with_rate(recipe: Recipe, lr: float) -> Recipe:
-    """Return the recipe at another learning rate."""
-    return replace(recipe, lr=lr)
+def gradient_cosines(model: nn.Module, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Cosines of the stages' gradients over the parameters that both reach, shape (N, N).
+
+    The network's mode is kept, and its running statistics are not touched.
+    """
+    from projects.osgd.gradients import GradientMatrix, pairwise_cosines, task_gradients
+
+    training = model.training
+    model.eval()
+    losses = [F.cross_entropy(found, torch.from_numpy(y)) for found in model(torch.from_numpy(x))]
+    parameters = list(model.parameters())
+    rows = task_gradients(losses, parameters)
+    reached = [
+        tuple(task for task, row in enumerate(rows) if row[place] is not None)
+        for place in range(len(parameters))
+    ]
+    matrix = GradientMatrix(parameters, ["all"] * len(parameters), reached, len(losses))
+    matrix.put(rows, add=False)
+    model.train(training)
+    return pairwise_cosines(matrix)
+
+
+def seeded(make: Make, seed: int) -> nn.Module:
+    """Make a network whose first weights follow from a seed."""
+    torch.manual_seed(seed)
+    return make()

@@ -92,7 +92,7 @@ class GradNorm(PerTaskOptimizer):
 
     def direct(self, matrix: GradientMatrix) -> None:
         """Combine the gradients with the weights, then move the weights."""
-        matrix.combine(np.broadcast_to(self.weights, (matrix.num_spaces, len(self.weights))))
+        matrix.combine(np.tile(self.weights, (matrix.num_spaces, 1)))
         squares = np.diagonal(matrix.grams(), axis1=1, axis2=2).sum(0)
         self.weights = self.moved(np.sqrt(squares))
 
