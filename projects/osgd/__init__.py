@@ -10,8 +10,12 @@ from common.lazy import lazy
 _HOME = {
     "AnytimeModule": "anytime",
     "OSGD": "optimizer",
+    "OnnxStages": "export",
+    "Recipe": "training",
     "WidthNestedCNN": "width",
     "WidthNestedMLP": "width",
+    "candidates": "pretrained",
+    "load_images": "data",
     "orthogonalize": "projection",
 }
 __all__ = [*_HOME]
