@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from scipy.special import ndtri
+from scipy.special import ndtr, ndtri
 
 from projects.alert.estimates import Candidates, Estimates
 from projects.alert.filters import IdleRatio, KalmanConfig, SlowDown
@@ -136,19 +136,18 @@ class AlertController:
             goals.check(self.profile, self.overhead)
         deadline = goals.deadline - self.overhead
         estimates = self._estimate(goals, deadline)
-        pick = choose(estimates, goals, deadline, self._candidates.rank)
+        pick = choose(estimates, goals, self._candidates.earliest)
         self._open, self._deadline = pick, deadline
         i, j = int(self._candidates.model[pick]), int(self._candidates.setting[pick])
-        late = bool(estimates.output[pick] > deadline)
         accuracy, energy = float(estimates.accuracy[pick]), float(estimates.energy[pick])
         return Decision(
             self.profile.models[i],
             self.profile.settings[j],
             deadline if self._depth[i] > 1 else None,
-            float(estimates.p_output[pick]),
+            self._p_output(pick, deadline),
             accuracy,
             energy,
-            _relaxed(goals, accuracy, energy, late),
+            _relaxed(goals, accuracy, energy, on_time=bool(estimates.p_output[pick] >= 0.5)),
         )
 
     def observe(
@@ -233,12 +232,14 @@ class AlertController:
 
     def _estimate(self, goals: Goals, deadline: float) -> Estimates:
         mu, sd, phi = self.xi.mu, math.sqrt(self.xi.variance), self.idle.phi
-        expected = self._candidates.expect(mu, sd, phi, deadline)
         if goals.probability is None:
-            return expected
+            return self._candidates.expect(mu, sd, phi, deadline)
         guarded = mu + sd * float(ndtri(goals.probability))
-        at_quantile = self._candidates.at(guarded, phi, deadline)
-        return at_quantile._replace(p_output=expected.p_output)
+        return self._candidates.at(guarded, phi, deadline)
+
+    def _p_output(self, pick: int, deadline: float) -> float:
+        sd = math.sqrt(self.xi.variance)
+        return float(ndtr((deadline / self._candidates.ends[pick] - self.xi.mu) / sd))
 
     def _slow_down(self, latency: float, completed_stage: int | None) -> tuple[float, bool]:
         """Measured over profiled latency, and whether the profiled stage was reached."""
@@ -271,41 +272,50 @@ class AlertController:
         self.now = now
 
 
-def choose(estimates: Estimates, goals: Goals, deadline: float, rank: np.ndarray) -> int:
+def choose(estimates: Estimates, goals: Goals, earliest: int) -> int:
     """Return the place of the best pair (section 2.2 and step 7).
 
-    Ties go to lower energy, then to lower ``rank`` (latency, then place in the profile).
+    Ties go to lower energy, then to the earlier place: see :class:`Candidates`.
+
+    Parameters
+    ----------
+    estimates : Estimates
+        Of shape (N,).
+    goals : Goals
+        Of this input.
+    earliest : int
+        Place of the pair to fall back to, when nothing is expected in time.
     """
-    on_time = estimates.output <= deadline
+    on_time = estimates.on_time
     if goals.accuracy is not None:
-        feasible = on_time & (estimates.accuracy >= goals.accuracy)
-        pick = _cheapest(feasible, estimates, rank)
+        feasible = estimates.accuracy >= goals.accuracy
+        feasible &= on_time
+        pick = _cheapest(feasible, estimates)
         if feasible[pick]:
             return pick
     else:
-        affordable = on_time & (estimates.energy <= goals.energy)
-        if affordable.any():
-            return _best(affordable, estimates, rank)
-    if on_time.any():
-        return _best(on_time, estimates, rank)
-    return int(estimates.output.argmin())
+        affordable = estimates.energy <= goals.energy
+        affordable &= on_time
+        pick = _most_accurate(affordable, estimates)
+        if affordable[pick]:
+            return pick
+    pick = _most_accurate(on_time, estimates)
+    return pick if on_time[pick] else earliest
 
 
-def _best(allowed: np.ndarray, estimates: Estimates, rank: np.ndarray) -> int:
+def _most_accurate(allowed: np.ndarray, estimates: Estimates) -> int:
     accuracy = np.where(allowed, estimates.accuracy, -np.inf)
-    return _cheapest(accuracy >= accuracy.max() - RESOLUTION, estimates, rank)
+    return _cheapest(accuracy >= accuracy[accuracy.argmax()] - RESOLUTION, estimates)
 
 
-def _cheapest(allowed: np.ndarray, estimates: Estimates, rank: np.ndarray) -> int:
-    energy = np.where(allowed, estimates.energy, np.inf)
-    lowest = np.flatnonzero(energy == energy.min())
-    return int(lowest[0] if len(lowest) == 1 else lowest[rank[lowest].argmin()])
+def _cheapest(allowed: np.ndarray, estimates: Estimates) -> int:
+    return int(np.where(allowed, estimates.energy, np.inf).argmin())
 
 
-def _relaxed(goals: Goals, accuracy: float, energy: float, late: bool) -> tuple[str, ...]:
+def _relaxed(goals: Goals, accuracy: float, energy: float, *, on_time: bool) -> tuple[str, ...]:
     missed = {
         "energy": goals.energy is not None and energy > goals.energy,
         "accuracy": goals.accuracy is not None and accuracy < goals.accuracy,
-        "deadline": late,
+        "deadline": not on_time,
     }
     return tuple(goal for goal, given_up in missed.items() if given_up)

@@ -17,8 +17,7 @@ from projects.alert.replay import Problem, Scheme
 def choose_rows(
     estimates: Estimates,
     problem: Problem,
-    deadline: np.ndarray,
-    rank: np.ndarray,
+    earliest: int | np.ndarray,
     allowed: np.ndarray | None = None,
 ) -> np.ndarray:
     """Pick the best pair in every row, as ``controller.choose`` does for one.
@@ -29,10 +28,8 @@ def choose_rows(
         Of shape (G, N).
     problem : Problem
         With G constraint settings.
-    deadline : ndarray, shape (G,)
-        Seconds.
-    rank : ndarray, shape (N,)
-        Place of each pair among equals.
+    earliest : int or ndarray of shape (G,)
+        Pair to fall back to, when nothing is expected in time.
     allowed : ndarray of bool, shape (G, N), optional
         Pairs that may be picked.
 
@@ -41,35 +38,33 @@ def choose_rows(
     ndarray of int, shape (G,)
     """
     goal = problem.constraints.goal[:, None]
-    output = estimates.output if allowed is None else np.where(allowed, estimates.output, np.inf)
-    on_time = output <= deadline[:, None]
+    on_time = estimates.on_time if allowed is None else estimates.on_time & allowed
     if problem.constraints.minimises == "energy":
-        feasible = on_time & (estimates.accuracy >= goal)
-        pick = _cheapest(feasible, estimates, rank)
-        missed = ~feasible[np.arange(len(pick)), pick]
-        if missed.any():  # give up accuracy: the most accurate pair in time
-            part = Estimates(*(field[missed] for field in estimates))
-            pick[missed] = _most_accurate(on_time[missed], part, rank)
+        feasible = estimates.accuracy >= goal
+        feasible &= on_time
+        pick = _cheapest(feasible, estimates)
     else:
-        affordable = on_time & (estimates.energy <= goal)
-        some = affordable.any(axis=1, keepdims=True)
-        pick = _most_accurate(np.where(some, affordable, on_time), estimates, rank)
-    never = ~on_time.any(axis=1)
-    if never.any():  # give up the deadline: the earliest first output
-        pick[never] = output[never].argmin(axis=1)
+        feasible = estimates.energy <= goal
+        feasible &= on_time
+        pick = _most_accurate(feasible, estimates)
+    missed = ~feasible[np.arange(len(pick)), pick]
+    if missed.any():  # the deadline alone, and if nothing meets that, the earliest output
+        part, rest = on_time[missed], Estimates(*(field[missed] for field in estimates))
+        best = _most_accurate(part, rest)
+        late = ~part[np.arange(len(best)), best]
+        fallback = np.broadcast_to(earliest, missed.shape)[missed]
+        pick[missed] = np.where(late, fallback, best)
     return pick
 
 
-def _most_accurate(allowed: np.ndarray, estimates: Estimates, rank: np.ndarray) -> np.ndarray:
+def _most_accurate(allowed: np.ndarray, estimates: Estimates) -> np.ndarray:
     accuracy = np.where(allowed, estimates.accuracy, -np.inf)
     best = accuracy >= accuracy.max(axis=1, keepdims=True) - RESOLUTION
-    return _cheapest(best, estimates, rank)
+    return _cheapest(best, estimates)
 
 
-def _cheapest(allowed: np.ndarray, estimates: Estimates, rank: np.ndarray) -> np.ndarray:
-    energy = np.where(allowed, estimates.energy, np.inf)
-    equal = energy == energy.min(axis=1, keepdims=True)
-    return np.where(equal, rank, len(rank)).argmin(axis=1)
+def _cheapest(allowed: np.ndarray, estimates: Estimates) -> np.ndarray:
+    return np.where(allowed, estimates.energy, np.inf).argmin(axis=1)
 
 
 class Adaptive:
@@ -105,6 +100,10 @@ class Adaptive:
         self.candidates = Candidates.of(known_profile) if profile else problem.candidates
         self.place = places(self.candidates, known_profile, problem)
         self.phi = known_profile.idle_ratio
+        self.earliest: int | np.ndarray = self.candidates.earliest
+        if allowed is not None:
+            first = self.candidates.ends[: len(self.candidates)]
+            self.earliest = np.where(allowed, first, np.inf).argmin(axis=1)
         self.xi = SlowDown.start(config or KalmanConfig(), (len(problem.constraints),))
 
     def choose(self, step: int, deadline: np.ndarray) -> np.ndarray:
@@ -115,8 +114,7 @@ class Adaptive:
         else:
             sd = np.sqrt(self.xi.variance)[:, None]
             estimates = self.candidates.expect(mu, sd, self.phi, limit)
-        rank = self.candidates.rank
-        return self.place[choose_rows(estimates, self.problem, deadline, rank, self.allowed)]
+        return self.place[choose_rows(estimates, self.problem, self.earliest, self.allowed)]
 
     def learn(
         self, pick: np.ndarray, ratio: np.ndarray, reached: np.ndarray, deadline: np.ndarray
@@ -158,7 +156,7 @@ class Oracle:
         xi = np.broadcast_to(xi, (len(deadline), len(xi)))
         phi = self.problem.profile.idle_ratio
         estimates = candidates.at(xi, phi, deadline[:, None])
-        return choose_rows(estimates, self.problem, deadline, candidates.rank)
+        return choose_rows(estimates, self.problem, candidates.earliest)
 
     def learn(self, *args: Any) -> None:
         """Nothing to learn."""
