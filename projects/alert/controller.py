@@ -185,16 +185,18 @@ class AlertController:
         """
         if self._open is None:
             raise ValueError("observe() before decide(): nothing was decided for this input")
+        # everything is checked before anything is learnt
+        ratio, whole = self._slow_down(latency, completed_stage)
+        idle_ratio = self._idle_ratio(power_active, power_idle)
         self._tick(now)
-        if latency is not None:
-            ratio, whole = self._slow_down(latency, completed_stage)
-            if killed or not whole:
-                self.xi.at_least(ratio)
-            else:
-                self.xi.update(ratio)
-        else:
+        if ratio is None:
             self.xi.miss()
-        self._observe_power(power_active, power_idle)
+        elif killed or not whole:
+            self.xi.at_least(ratio)
+        else:
+            self.xi.update(ratio)
+        if idle_ratio is not None:
+            self.idle.update(idle_ratio)
         self._open = None
 
     def to_json(self) -> str:
@@ -241,8 +243,12 @@ class AlertController:
         sd = math.sqrt(self.xi.variance)
         return float(ndtr((deadline / self._candidates.ends[pick] - self.xi.mu) / sd))
 
-    def _slow_down(self, latency: float, completed_stage: int | None) -> tuple[float, bool]:
+    def _slow_down(
+        self, latency: float | None, completed_stage: int | None
+    ) -> tuple[float | None, bool]:
         """Measured over profiled latency, and whether the profiled stage was reached."""
+        if latency is None:
+            return None, False
         if not 0 < latency < math.inf:
             raise ValueError(f"latency is {latency} s; it must be positive (None: not measured)")
         i, j = (index[self._open] for index in (self._candidates.model, self._candidates.setting))
@@ -256,13 +262,13 @@ class AlertController:
         profiled = self.profile.latency[i, max(stage, 1) - 1, j]
         return float(latency / profiled), stage > 0
 
-    def _observe_power(self, active: float | None, idle: float | None) -> None:
+    def _idle_ratio(self, active: float | None, idle: float | None) -> float | None:
         for name, value in (("power_active", active), ("power_idle", idle)):
             if value is not None and not 0 < value < math.inf:
                 raise ValueError(f"{name} is {value} W; it must be positive (None: not measured)")
-        if idle is not None:
-            running = self._candidates.power[self._open] if active is None else active
-            self.idle.update(float(idle / running))
+        if idle is None:
+            return None
+        return float(idle / (self._candidates.power[self._open] if active is None else active))
 
     def _tick(self, now: float | None) -> None:
         if now is None:
