@@ -207,12 +207,13 @@ def errors(model: nn.Module, x: np.ndarray, y: np.ndarray, batch: int = 1000) ->
 
 
 def train(make: Make, split: Split, method: str, recipe: Recipe, seed: int) -> nn.Module:
-    """Make a network from a seed and train it by a method, or by ``greedy``."""
+    """Make a network from a seed and train it by a method, or ``greedy``, or ``stand-alone``."""
     model = seeded(make, seed)
     if method == "greedy":
         fit_greedily(model, split, recipe, seed)
     else:
-        fit(model, split, method, recipe, seed)
+        # Networks that share nothing: the gradient of the sum is each one's own.
+        fit(model, split, "joint" if method == "stand-alone" else method, recipe, seed)
     return model
 
 
