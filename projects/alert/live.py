@@ -11,7 +11,7 @@ from common.errors import did_you_mean
 from projects.alert.contention import QUIET
 from projects.alert.controller import Decision
 from projects.alert.knob import Knob
-from projects.alert.runners import Answer, Candidate, Clock
+from projects.alert.runners import Candidate, Clock
 
 if TYPE_CHECKING:
     import numpy as np
@@ -57,10 +57,14 @@ class Static:
 
 
 class Frame(NamedTuple):
-    """One input: an image, the right answer, and the load that runs beside it."""
+    """One input: a batch of images, their classes, and the load that runs beside it.
+
+    Several images an input, such as the tiles of a video frame, make a small network take the
+    milliseconds that a deadline is about.
+    """
 
     x: np.ndarray
-    label: int
+    labels: np.ndarray
     load: str = QUIET
 
 
@@ -83,8 +87,8 @@ class Record:
         actuating included.
     missed : bool
         Whether the response came after the deadline.
-    right : bool
-        Whether the answer was right, late or not.
+    right : float
+        Share of the images answered right, late or not.
     slow_down, deviation : float
         Mean and standard deviation of xi with which the decision was taken, NaN for a scheme that
         has none.
@@ -99,7 +103,7 @@ class Record:
     busy: float
     response: float
     missed: bool
-    right: bool
+    right: float
     slow_down: float
     deviation: float
 
@@ -198,7 +202,7 @@ def _answer(
         answer.busy,
         response,
         response > deadline,
-        _label(answer) == frame.label,
+        float((answer.output.argmax(axis=1) == frame.labels).mean()),
         mean,
         deviation,
     )
@@ -212,7 +216,3 @@ def _left(decision: Decision, arrival: float, begin: float) -> float | None:
 def _belief(scheme: Any) -> tuple[float, float]:
     xi = getattr(scheme, "xi", None)
     return (float("nan"),) * 2 if xi is None else (float(xi.mu), float(xi.variance) ** 0.5)
-
-
-def _label(answer: Answer) -> int:
-    return int(answer.output[0].argmax())

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 FOLDER = Path(__file__).parent / "recorded"
 RECIPES = "recording.json"
-CONTENTION, PROFILE = "contention.csv.gz", "profile.csv"
+INDEX = "networks.json"
+CONTENTION, PROFILE, NETWORKS = "contention.csv.gz", "profile.csv", "networks"
 COLUMNS = {
     CONTENTION: {"input": "int", "seconds": "float", "load": "str"},
     PROFILE: {
@@ -57,20 +58,24 @@ def write(name: str, frame: pd.DataFrame, recipe: dict[str, Any], folder: Path =
     # no time of day inside: the same numbers give the same file
     content = gzip.compress(text, mtime=0) if name.endswith(".gz") else text
     folder.mkdir(parents=True, exist_ok=True)
+    write_bytes(folder / name, content)
+    describe(name, {**recipe, "rows": len(frame)}, folder)
+    return folder / name
+
+
+def describe(name: str, recipe: dict[str, Any], folder: Path = FOLDER) -> None:
+    """Write into ``recording.json`` what made a file or folder, on which machine and with what."""
     described = folder / RECIPES
     known = json.loads(described.read_text()) if described.exists() else {}
     machine = fingerprint()
     facts = ("id", "label", "cpu", "usable_cores", "arch", "os", "kernel", "python", "virtualised")
     known[name] = {
         **recipe,
-        "rows": len(frame),
         "machine": {fact: machine[fact] for fact in facts},
         "versions": versions(["numpy", "onnx", "onnxruntime", "torch"]),
-        "licence": "Apache-2.0, measured by this project",
+        "licence": "Apache-2.0, made by this project",
     }
-    write_bytes(folder / name, content)
     write_json(described, known)
-    return folder / name
 
 
 def read(path: Path) -> pd.DataFrame:
@@ -102,7 +107,7 @@ def read(path: Path) -> pd.DataFrame:
         if not (values > 0).all():
             row = int((~(values > 0)).idxmax())
             raise DataError(
-                f"{path.name} row {row}: {column} is {frame[column][row]!r}; it must be positive"
+                f"{path.name} row {row}: {column} is {frame[column][row]}; it must be positive"
             )
     return frame
 
