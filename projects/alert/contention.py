@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 QUIET = "none"
 KINDS = ("memory", "compute")
+GPU = "gpu"
 _STREAM_MIB = 64  # each of two arrays: several times the last-level cache of a small machine
 _ON, _OFF, _READY = b"1", b"0", b"r"
 _PATIENCE_S = 5.0
@@ -36,8 +37,9 @@ class Load:
 
     Parameters
     ----------
-    kind : {"memory", "compute"}
-        Copies through arrays far larger than the cache, or products of small matrices.
+    kind : {"memory", "compute", "gpu"}
+        Copies through arrays far larger than the cache, products of small matrices, or products of
+        large ones on the current GPU.
     processes : int
         How many; as many as cores leave none to the inference.
     limit : float
@@ -59,7 +61,7 @@ class Load:
     """
 
     def __init__(self, kind: str, processes: int = 1, limit: float = 900.0) -> None:
-        self.kind = known(kind, KINDS, "kind of load")
+        self.kind = known(kind, (*KINDS, GPU), "kind of load")
         if processes < 1 or not limit > 0:
             raise ValueError(f"processes={processes}, limit={limit}; allowed: >= 1 and > 0 seconds")
         self.processes, self.limit = processes, limit
@@ -209,6 +211,8 @@ def _work(kind: str) -> Callable[[], object]:
     """A piece of load of about a millisecond, to be called again and again."""
     import numpy as np
 
+    if kind == GPU:
+        return _gpu_work()
     if kind == "compute":
         matrix = np.full((96, 96), 1e-2, dtype=np.float32)
         return lambda: [matrix @ matrix for _ in range(20)]
@@ -223,6 +227,18 @@ def _work(kind: str) -> Callable[[], object]:
             place = (place + 1) % _STREAM_MIB
 
     return stream
+
+
+def _gpu_work() -> Callable[[], object]:
+    import torch
+
+    matrix = torch.rand(4096, 4096, device="cuda")
+
+    def multiply() -> None:
+        torch.mm(matrix, matrix)
+        torch.cuda.synchronize()  # or the queue would go on long after the load is off
+
+    return multiply
 
 
 def serve(kind: str, limit: float) -> None:

@@ -1,4 +1,4 @@
-"""Live mode and the recorded contention: what ALERT's idea is worth on the reader's own machine."""
+"""Live mode: what ALERT's idea is worth on the reader's own machine."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from projects.alert.contention import QUIET, bursts, contention
+from common.hardware.meters import Meter, MeterSet, available_meters
+from projects.alert.contention import GPU, QUIET, bursts, contention
 from projects.alert.controller import AlertController
-from projects.alert.filters import KalmanConfig, SlowDown
+from projects.alert.filters import KalmanConfig
 from projects.alert.goals import Goals
 from projects.alert.knob import Knob, PowerModel, find_knob
 from projects.alert.live import Frame, Record, Scheme, Static, play
@@ -94,7 +95,9 @@ def live(run: Run) -> None:
     from projects.alert.profiling import measure_profile
 
     params = run.params
-    family = family_of(run, params["family"])
+    on_gpu = run.target == "gpu"
+    family = family_of(run, "trained" if on_gpu else params["family"])
+    loads = [GPU] if on_gpu else params["loads"]
     knob = find_knob(run.target, params["levels"])
     with knob:
         x = family.images[: params["tiles"]]
@@ -103,22 +106,24 @@ def live(run: Run) -> None:
     cells = list(itertools.product(params["deadlines"], run.seeds))
     names = [name for name in SCHEMES if name in params["schemes"]]
     # as many processes as cores, started before any quota so that none of them shares it
-    with contention(params["loads"], params["processes"], limit=3600) as switch:
+    with contention(loads, params["processes"], limit=3600) as switch:
         for factor, seed in run.cells(cells):
             bench = _bench(family, knob, frame, factor)
-            stream = _stream(run, family, seed)
+            stream = _stream(run, family, loads, seed)
             for name in _rotated(names, seed):
                 switch(QUIET)
-                records = play(
-                    SCHEMES[name](bench),
-                    family.candidates,
-                    knob,
-                    stream,
-                    deadline=bench.deadline,
-                    switch=switch,
-                    pace=params["pace"],
-                )
+                with MeterSet(_energy_meters(run.target)) as counters:
+                    records = play(
+                        SCHEMES[name](bench),
+                        family.candidates,
+                        knob,
+                        stream,
+                        deadline=bench.deadline,
+                        switch=switch,
+                        pace=params["pace"],
+                    )
                 _observe(run, name, records, bench, seed, factor)
+                _observe_counters(run, name, counters, bench, seed, factor, len(stream))
 
 
 def _bench(family: Family, knob: Knob, frame: pd.DataFrame, factor: float) -> Bench:
@@ -134,9 +139,9 @@ def _bench(family: Family, knob: Knob, frame: pd.DataFrame, factor: float) -> Be
     return Bench(family, knob, profile, deadline, overhead=min(5e-4, deadline / 20))
 
 
-def _stream(run: Run, family: Family, seed: int) -> list[Frame]:
+def _stream(run: Run, family: Family, loads: Sequence[str], seed: int) -> list[Frame]:
     params = run.params
-    plan = bursts(params["inputs"], params["stretch"], params["loads"])
+    plan = bursts(params["inputs"], params["stretch"], loads)
     chosen = run.rng("stream", seed).integers(0, len(family.labels), (len(plan), params["tiles"]))
     return [
         Frame(family.images[tiles], family.labels[tiles], load)
@@ -148,6 +153,34 @@ def _rotated(names: Sequence[str], turn: int) -> list[str]:
     """Begin with another scheme each time, so that no scheme always meets a warm machine."""
     turn %= max(len(names), 1)
     return [*names[turn:], *names[:turn]]
+
+
+def _energy_meters(target: str) -> list[Meter]:
+    """Counters of this machine, if it has any; they count whatever runs, the load included."""
+    return [meter for meter in available_meters(target) if meter.quantity == "energy"]
+
+
+def _observe_counters(
+    run: Run,
+    name: str,
+    counters: MeterSet,
+    bench: Bench,
+    seed: int,
+    factor: float,
+    inputs: int,
+) -> None:
+    for reading in counters.readings:
+        run.observe(
+            {"energy_counted": reading.value / inputs},
+            variant=name,
+            dataset=bench.family.dataset,
+            item=f"{factor:g} {seed}",
+            seed=seed,
+            unit=reading.unit,
+            measurement=reading.measurement,
+            meter=reading.meter,
+            factor=factor,
+        )
 
 
 def _observe_profile(run: Run, frame: pd.DataFrame, family: Family, knob: Knob) -> None:
@@ -232,109 +265,3 @@ def _observe_timeline(
             deadline=bench.deadline,
             **where,
         )
-
-
-# -- the recorded trace --------------------------------------------------------------------
-
-PRESETS = {
-    "responsive": KalmanConfig.preset("responsive"),
-    "smooth": KalmanConfig.preset("smooth"),
-    "textbook": KalmanConfig.preset("responsive", textbook=True),
-}
-NORMAL_95 = 1.959964
-
-
-def contention_trace(run: Run) -> None:
-    """How much a co-running load slows an inference down, and how well each filter foresees it."""
-    from projects.alert.recordings import CONTENTION, read
-
-    path = run.recorded(CONTENTION, name="contention")
-    trace = _synthetic_trace(run) if path is None else read(path)
-    trace = trace.iloc[: run.params["inputs"]]
-    quiet = trace.loc[trace["load"] == QUIET, "seconds"].median()
-    ratio = (trace["seconds"] / quiet).to_numpy()
-    loads = trace["load"].to_numpy()
-    burst = np.cumsum(np.r_[0, loads[1:] != loads[:-1]])
-    for number in range(burst[-1] + 1):
-        inside = burst == number
-        values = ratio[inside]
-        item = {"item": f"burst {number}", "load": loads[inside][0], "dataset": "contention"}
-        run.observe(
-            {
-                "slow_down": values.mean(),
-                "slow_down_p95": np.quantile(values, 0.95),
-                "variation": values.std() / values.mean(),
-                "burst_length": len(values),
-            },
-            variant="trace",
-            **item,
-        )
-    for preset, config in PRESETS.items():
-        mean, deviation = foreseen(ratio, config)
-        covered = np.abs(ratio - mean) <= NORMAL_95 * deviation
-        for number in range(burst[-1] + 1):
-            inside = burst == number
-            run.observe(
-                {
-                    "coverage": covered[inside].mean(),
-                    "band": 2 * NORMAL_95 * deviation[inside].mean(),
-                    "missed_by": np.abs(ratio - mean)[inside].mean(),
-                },
-                variant=preset,
-                dataset="contention",
-                item=f"burst {number}",
-                load=loads[inside][0],
-            )
-        _observe_series(run, preset, ratio, mean, deviation, loads)
-
-
-def foreseen(ratio: np.ndarray, config: KalmanConfig) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard deviation of xi before each measured ratio, shape (n,) each."""
-    xi = SlowDown.start(config)
-    mean, deviation = np.empty(len(ratio)), np.empty(len(ratio))
-    for place, value in enumerate(ratio):
-        mean[place], deviation[place] = xi.mu, xi.variance**0.5
-        xi.update(float(value))
-    return mean, deviation
-
-
-def _observe_series(
-    run: Run,
-    preset: str,
-    ratio: np.ndarray,
-    mean: np.ndarray,
-    deviation: np.ndarray,
-    loads: np.ndarray,
-) -> None:
-    """The first inputs one by one, for the figure."""
-    for place in range(min(run.params["shown"], len(ratio))):
-        run.observe(
-            {
-                "series_ratio": ratio[place],
-                "series_mean": mean[place],
-                "series_sd": deviation[place],
-            },
-            variant=preset,
-            dataset="contention",
-            item=f"input {place}",
-            index=place,
-            load=loads[place],
-        )
-
-
-def _synthetic_trace(run: Run) -> pd.DataFrame:
-    """Bursts of the generated environments in place of the recorded ones."""
-    import pandas as pd
-
-    from projects.alert.environment import BUSY, LOADS
-    from projects.alert.environment import QUIET as QUIET_SD
-
-    run.synthetic("contention", "bursts of the generated memory and compute environments")
-    rng = run.rng("trace")
-    loads = np.array(bursts(run.params["inputs"], 200, rng=rng))
-    extra = np.zeros(len(loads))
-    for load in ("memory", "compute"):
-        extra[loads == load] = rng.uniform(*LOADS[load], (loads == load).sum())
-    noise = rng.normal(0, np.where(loads == QUIET, QUIET_SD, BUSY))
-    seconds = 0.004 * (1 + extra) * np.exp(noise)
-    return pd.DataFrame({"input": np.arange(len(loads)), "seconds": seconds, "load": loads})

@@ -1,8 +1,9 @@
 """Record what each network costs at each setting of this machine, while nothing else runs.
 
-``python -m projects.alert.record_profile`` runs the recorded networks in ONNX Runtime on one thread
-at every setting of the best actuator there is (a CPU quota where watts cannot be capped), and writes
-``recorded/profile.csv``. Latency is measured, power is modelled. It takes one to three minutes.
+``python -m projects.alert.record_profile`` runs the recorded networks in ONNX Runtime on one
+thread at every setting of the best actuator there is (a CPU quota where watts cannot be capped),
+and writes ``recorded/profile.csv``. Latency is measured, power is modelled. It takes one to three
+minutes.
 """
 
 from __future__ import annotations

@@ -102,7 +102,7 @@ def test_switch_runs_one_load_at_a_time():
 
 
 def test_bad_loads_are_refused():
-    with pytest.raises(ConfigError, match="allowed: compute, memory"):
+    with pytest.raises(ConfigError, match="allowed: compute, gpu, memory"):
         Load("disk")
     with pytest.raises(ValueError, match="processes=0"):
         Load("memory", processes=0)

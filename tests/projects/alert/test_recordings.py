@@ -8,8 +8,8 @@ import pytest
 
 from common.errors import DataError
 from projects.alert import recordings
-from projects.alert.live_experiments import NORMAL_95, foreseen
 from projects.alert.profile import ProfileTable
+from projects.alert.trace_experiments import NORMAL_95, foreseen
 
 MADE = [
     name
