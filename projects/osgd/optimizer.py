@@ -116,7 +116,6 @@ class PerTaskOptimizer(LossesOptimizer):
             average_over_ranks(matrix.matrices())
         self.direct(matrix)
         matrix.write()
-        self._projected = True
 
     def step(
         self, losses: Losses | Callable[[], Losses] | None = None, *, scaler: Any = None
