@@ -25,8 +25,8 @@ def properties(run: Run) -> None:
     run.synthetic("random-gradients", "normal gradients with a part in common")
     for seed in run.cells(list(run.seeds)):
         for name, value in deviations(run.rng("properties", seed)).items():
-            labels = {"dataset": "random-gradients", "item": f"draw {seed}", "seed": seed}
-            run.observe({"deviation": value}, variant="osgd", property=name, **labels)
+            where = {"dataset": "random-gradients", "item": f"{name}, draw {seed}", "seed": seed}
+            run.observe({"deviation": value}, variant="osgd", property=name, **where)
 
 
 def quadratic(run: Run) -> None:
