@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import asdict
+from typing import Any, NamedTuple
 
 import numpy as np
-from scipy.special import ndtr, ndtri
+from scipy.special import ndtri
 
 from projects.alert.estimates import Candidates, Estimates
 from projects.alert.filters import IdleRatio, KalmanConfig, SlowDown
@@ -22,8 +22,7 @@ from projects.alert.profile import ProfileTable
 RESOLUTION = 1e-6
 
 
-@dataclass(frozen=True)
-class Decision:
+class Decision(NamedTuple):
     """What to run for the next input.
 
     Attributes
@@ -113,6 +112,9 @@ class AlertController:
         self.idle = IdleRatio.start(self.config, profile.idle_ratio)
         self.now: float | None = None
         self._candidates = Candidates.of(profile)
+        self._pairs = list(
+            zip(self._candidates.model.tolist(), self._candidates.setting.tolist(), strict=True)
+        )
         self._depth: list[int] = profile.stages.tolist()
         self._open: int | None = None
         self._deadline = math.nan
@@ -138,7 +140,7 @@ class AlertController:
         estimates = self._estimate(goals, deadline)
         pick = choose(estimates, goals, self._candidates.earliest)
         self._open, self._deadline = pick, deadline
-        i, j = int(self._candidates.model[pick]), int(self._candidates.setting[pick])
+        i, j = self._pairs[pick]
         accuracy, energy = float(estimates.accuracy[pick]), float(estimates.energy[pick])
         return Decision(
             self.profile.models[i],
@@ -147,7 +149,7 @@ class AlertController:
             self._p_output(pick, deadline),
             accuracy,
             energy,
-            _relaxed(goals, accuracy, energy, on_time=bool(estimates.p_output[pick] >= 0.5)),
+            _relaxed(goals, accuracy, energy, late=estimates.p_output[pick] < 0.5),
         )
 
     def observe(
@@ -240,8 +242,10 @@ class AlertController:
         return self._candidates.at(guarded, phi, deadline)
 
     def _p_output(self, pick: int, deadline: float) -> float:
-        sd = math.sqrt(self.xi.variance)
-        return float(ndtr((deadline / self._candidates.ends[pick] - self.xi.mu) / sd))
+        z = (deadline / float(self._candidates.ends[pick]) - self.xi.mu) / math.sqrt(
+            self.xi.variance
+        )
+        return 0.5 * math.erfc(-z / math.sqrt(2))
 
     def _slow_down(
         self, latency: float | None, completed_stage: int | None
@@ -251,7 +255,7 @@ class AlertController:
             return None, False
         if not 0 < latency < math.inf:
             raise ValueError(f"latency is {latency} s; it must be positive (None: not measured)")
-        i, j = (index[self._open] for index in (self._candidates.model, self._candidates.setting))
+        i, j = self._pairs[self._open]
         depth = self._depth[i]
         stage = depth if completed_stage is None else completed_stage
         if stage not in range(depth + 1):
@@ -318,10 +322,12 @@ def _cheapest(allowed: np.ndarray, estimates: Estimates) -> int:
     return int(np.where(allowed, estimates.energy, np.inf).argmin())
 
 
-def _relaxed(goals: Goals, accuracy: float, energy: float, *, on_time: bool) -> tuple[str, ...]:
-    missed = {
-        "energy": goals.energy is not None and energy > goals.energy,
-        "accuracy": goals.accuracy is not None and accuracy < goals.accuracy,
-        "deadline": not on_time,
-    }
-    return tuple(goal for goal, given_up in missed.items() if given_up)
+def _relaxed(goals: Goals, accuracy: float, energy: float, late: bool) -> tuple[str, ...]:
+    missed = []
+    if goals.energy is not None and energy > goals.energy:
+        missed.append("energy")
+    if goals.accuracy is not None and accuracy < goals.accuracy:
+        missed.append("accuracy")
+    if late:
+        missed.append("deadline")
+    return tuple(missed)

@@ -154,7 +154,8 @@ class PeerController:
         anytime = profile.is_anytime
         t = profile.final_latency[anytime]
         z = (limit / t - mu) / sd
-        run[anytime] = t * (mu * norm.cdf(z) - sd * norm.pdf(z)) + limit * norm.sf(z)
+        negative = sd * norm.pdf(mu / sd) - mu * norm.sf(mu / sd)
+        run[anytime] = t * (mu * norm.cdf(z) - sd * norm.pdf(z) + negative) + limit * norm.sf(z)
         energy = profile.power * (run + self.phi * np.maximum(limit - run, 0))
         on_time = mu * profile.latency[:, 0] <= limit
         return self._pick(on_time, accuracy, energy)

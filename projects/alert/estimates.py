@@ -6,17 +6,14 @@ the idea of the paper: one random variable speaks for all of them.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy.special import ndtr
 
+from projects.alert.normal import DENSITY, cdf, positive_part
 from projects.alert.profile import ProfileTable
-
-_DENSITY = 1 / math.sqrt(2 * math.pi)
 
 
 class Estimates(NamedTuple):
@@ -58,14 +55,12 @@ class Candidates:
         S' further stages of the A anytime pairs.
     last : ndarray, shape (N,)
         Profiled seconds to the end of the last stage.
-    gain : ndarray, shape (N,)
-        Accuracy of the first stage above having no output.
+    gain : ndarray, shape (N + S' A,)
+        Accuracy that each of these stages adds, the first to that of having no output.
     power : ndarray, shape (N,)
         Watts while running.
     anytime : ndarray of int, shape (A,)
         Places of the anytime pairs.
-    later_gain : ndarray, shape (S', A)
-        What each further stage adds to their accuracy.
     fail : float
         Accuracy of having no output.
     """
@@ -77,7 +72,6 @@ class Candidates:
     gain: np.ndarray
     power: np.ndarray
     anytime: np.ndarray
-    later_gain: np.ndarray
     fail: float
 
     @classmethod
@@ -91,15 +85,15 @@ class Candidates:
         # A shallower network's missing stages end with its last one and add nothing.
         later = profile.latency[a, 1:, b]
         later = np.where(np.isnan(later), last[anytime, None], later)
+        added = np.nan_to_num(np.diff(profile.accuracy[a], axis=1))
         return cls(
             i,
             j,
             np.concatenate([profile.latency[i, 0, j], later.T.ravel()]),
             last,
-            profile.accuracy[i, 0] - profile.fail_accuracy,
+            np.concatenate([profile.accuracy[i, 0] - profile.fail_accuracy, added.T.ravel()]),
             profile.power[i, j],
             anytime,
-            np.nan_to_num(np.diff(profile.accuracy[a], axis=1)).T.copy(),
             profile.fail_accuracy,
         )
 
@@ -114,8 +108,8 @@ class Candidates:
     def expect(self, mu: Any, sd: Any, phi: Any, deadline: Any) -> Estimates:
         """Expectations over xi (steps 4 to 6).
 
-        An anytime network stops at the deadline, so its running time is E[min(xi t, T)], in closed
-        form; a traditional one runs to its end, mu t.
+        An anytime network stops at the deadline, so its running time is E[min(max(xi, 0) t, T)], in
+        closed form; a traditional one runs to its end, mu t.
 
         Parameters
         ----------
@@ -124,16 +118,19 @@ class Candidates:
         """
         z = self._rates * (deadline / sd)
         z -= mu / sd
-        p = ndtr(z)
+        p = cdf(z)
         run = self.last * mu
         if count := len(self.anytime):
-            z, in_time = z[..., -count:], p[..., -count:]  # of their last stages
-            cut = np.exp(-0.5 * z * z)
-            cut *= -_DENSITY * sd
-            cut += in_time * mu
-            cut *= self._longest
-            cut += (1 - in_time) * deadline
-            run[..., self.anytime] = cut
+            # The last stage ends E[(T - xi t)+] = sd t (z Phi(z) + phi(z)) before the deadline. A
+            # normal xi may fall below zero, a time may not: that part is taken off.
+            z = z[..., -count:]
+            early = np.exp(-0.5 * z * z)
+            early *= DENSITY
+            early += z * p[..., -count:]
+            early -= positive_part(-mu / sd)
+            early *= self._longest
+            early *= sd
+            run[..., self.anytime] = deadline - early
         return self._estimates(p, run, phi, deadline)
 
     def at(self, xi: Any, phi: Any, deadline: Any) -> Estimates:
@@ -167,19 +164,19 @@ class Candidates:
         """Repeat xi of every pair for its further stages."""
         if np.ndim(xi) == 0 or np.shape(xi)[-1] == 1:
             return xi
-        return np.concatenate([xi, *[xi[..., self.anytime]] * len(self.later_gain)], axis=-1)
+        stages = (len(self.ends) - len(self)) // max(len(self.anytime), 1)
+        return np.concatenate([xi, *[xi[..., self.anytime]] * stages], axis=-1)
 
     def _estimates(self, done: np.ndarray, run: np.ndarray, phi: Any, deadline: Any) -> Estimates:
         """Put together from the probability that each stage is done by the deadline."""
         n = len(self)
-        accuracy = done[..., :n] * self.gain
-        accuracy += self.fail
-        if len(self.anytime):
-            later = done[..., n:].reshape(*done.shape[:-1], *self.later_gain.shape)
-            accuracy[..., self.anytime] += np.add.reduce(later * self.later_gain, axis=-2)
-        energy = deadline - run
-        np.maximum(energy, 0, out=energy)
-        energy *= phi
-        energy += run
+        gained = done * self.gain
+        accuracy = gained[..., :n] + self.fail
+        if count := len(self.anytime):
+            later = gained[..., n:].reshape(*done.shape[:-1], -1, count)
+            accuracy[..., self.anytime] += np.add.reduce(later, axis=-2)
+        energy = run * (1 - phi)
+        energy += phi * deadline
+        np.maximum(energy, run, out=energy)  # phi <= 1: run + phi max(T - run, 0)
         energy *= self.power
         return Estimates(done[..., :n], accuracy, energy)
