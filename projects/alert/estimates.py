@@ -130,7 +130,7 @@ class Candidates:
             early -= positive_part(-mu / sd)
             early *= self._longest
             early *= sd
-            run[..., self.anytime] = deadline - early
+            run[self._anytime_in(run)] = deadline - early
         return self._estimates(p, run, phi, deadline)
 
     def at(self, xi: Any, phi: Any, deadline: Any) -> Estimates:
@@ -160,6 +160,10 @@ class Candidates:
         cuts[self.anytime] = 1.0
         return cuts
 
+    def _anytime_in(self, values: np.ndarray) -> Any:
+        """Index of the anytime pairs; a plain one where it can be, which numpy is faster with."""
+        return self.anytime if values.ndim == 1 else (..., self.anytime)
+
     def _spread(self, xi: Any) -> Any:
         """Repeat xi of every pair for its further stages."""
         if np.ndim(xi) == 0 or np.shape(xi)[-1] == 1:
@@ -174,7 +178,7 @@ class Candidates:
         accuracy = gained[..., :n] + self.fail
         if count := len(self.anytime):
             later = gained[..., n:].reshape(*done.shape[:-1], -1, count)
-            accuracy[..., self.anytime] += np.add.reduce(later, axis=-2)
+            accuracy[self._anytime_in(accuracy)] += np.add.reduce(later, axis=-2)
         energy = run * (1 - phi)
         energy += phi * deadline
         np.maximum(energy, run, out=energy)  # phi <= 1: run + phi max(T - run, 0)
