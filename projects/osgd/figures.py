@@ -120,6 +120,7 @@ def step_time(observations: pd.DataFrame) -> Figure:
             ax.plot(part.index, part["ratio"], **look)
         ax.axhline(2.2, color="#555555", linestyle="--", linewidth=1, label="target at 4 stages")
         ax.set(title=network, xlabel="stages", ylabel="OSGD step / joint step")
+        ax.set_xticks(sorted(set(medians.loc[network].index)))
     np.atleast_1d(axes)[-1].legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
     return fig
 
