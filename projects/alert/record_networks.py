@@ -45,7 +45,9 @@ def record(folder: Path, *, epochs: int, seed: int = 0) -> list[dict[str, object
     entries = []
     for candidate in found:
         candidate.export(target)
-        entries.append({"name": candidate.name, "accuracies": list(candidate.accuracies)})
+        entries.append(
+            {"name": candidate.name, "accuracies": [round(a, 6) for a in candidate.accuracies]}
+        )
     write_json(
         target / recordings.INDEX, {"dataset": split.name, "classes": 10, "networks": entries}
     )

@@ -81,7 +81,7 @@ def record(
 def main() -> None:
     """Record with the options of the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--tiles", type=int, default=32)
+    parser.add_argument("--tiles", type=int, default=64)
     parser.add_argument("--runs", type=int, default=200)
     parser.add_argument("--levels", type=int, default=4)
     parser.add_argument("--seed", type=int, default=0)
