@@ -8,9 +8,12 @@ import numpy as np
 import pandas as pd
 
 from common.plotting import colours, dot_interval, figure, interval_table, markers
-from projects.alert.summary import ALLOWED, mean
+from projects.alert.replay import MODES
+from projects.alert.summary import ALLOWED, MEANS, mean
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
@@ -121,48 +124,77 @@ def _shade(ax: Axes, busy: np.ndarray) -> None:
 
 
 def schemes(observations: pd.DataFrame) -> Figure:
-    rows = observations[~observations["excluded"].astype(bool)]
-    platforms = sorted(rows["platform"].unique())
-    fig, axes = figure(len(platforms), 2, width=12, height=4.6 * len(platforms), squeeze=False)
+    platforms = sorted(observations["platform"].unique())
+    fig, axes = figure(len(platforms), 2, width=12.5, height=4.6 * len(platforms), squeeze=False)
     for line, platform in zip(axes, platforms, strict=True):
-        for ax, mode in zip(line, ("energy", "error"), strict=True):
-            part = rows[(rows["platform"] == platform) & (rows["mode"] == mode)]
-            _table(ax, part)
+        for ax, mode in zip(line, MODES, strict=True):
+            chosen = (observations["platform"] == platform) & (observations["mode"] == mode)
+            _by_environment(ax, observations[chosen])
             ax.set_title(f"{platform}, least {mode}")
     return fig
 
 
-def _table(ax: Axes, rows: pd.DataFrame) -> None:
-    """Draw the paper's main table: one cell per scheme and environment, coloured by its number."""
-    names = [name for name in ORDER if name in set(rows["variant"])]
-    places = [*dict.fromkeys(zip(rows["source"], rows["environment"], strict=True))]
-    values = np.full((len(places), len(names)), np.nan)
-    for y, (source, environment) in enumerate(places):
-        here = rows[(rows["source"] == source) & (rows["environment"] == environment)]
+def _by_environment(ax: Axes, rows: pd.DataFrame) -> None:
+    """Draw the paper's main table: one cell per scheme and environment."""
+    names, rows_of, labels = _present(rows), [], []
+    for (source, environment), here in rows.groupby(["source", "environment"], sort=False):
+        kept = here[~here["excluded"].astype(bool)]
+        labels.append(f"{environment}, {source}\n{_settings(kept)} of {_settings(here)} settings")
+        rows_of.append(kept)
+    _cells(ax, rows_of, ["harmonic"] * len(labels), names, labels)
+
+
+def means(observations: pd.DataFrame) -> Figure:
+    rows = observations[~observations["excluded"].astype(bool)]
+    fig, axes = figure(1, 2, width=12.5, height=2.6)
+    for ax, mode in zip(axes, MODES, strict=True):
+        part = rows[rows["mode"] == mode]
+        _cells(ax, [part] * len(MEANS), MEANS, _present(part), MEANS)
+        ax.set_title(f"least {mode}, {_settings(part)} settings")
+    return fig
+
+
+def _present(rows: pd.DataFrame) -> list[str]:
+    return [name for name in ORDER if name in set(rows["variant"])]
+
+
+def _settings(rows: pd.DataFrame) -> int:
+    return rows["item"].nunique()
+
+
+def _cells(
+    ax: Axes,
+    lines: Sequence[pd.DataFrame],
+    kinds: Sequence[str],
+    names: Sequence[str],
+    labels: Sequence[str],
+) -> None:
+    """One line of cells per table of observations: a mean, and how many settings are not met."""
+    values = np.full((len(lines), len(names)), np.nan)
+    for y, (rows, kind) in enumerate(zip(lines, kinds, strict=True)):
         for x, name in enumerate(names):
-            cell = here[here["variant"] == name]
-            values[y, x] = mean(cell.loc[cell["metric"] == "normalised", "value"])
+            cell = rows[rows["variant"] == name]
+            values[y, x] = mean(cell.loc[cell["metric"] == "normalised", "value"], kind)
             broken = int((cell.loc[cell["metric"] == "met", "value"] == 0).sum())
             raised = f"$^{{{broken}}}$" if broken else ""
             ax.text(x, y, f"{values[y, x]:.2f}{raised}", ha="center", va="center", fontsize=8.5)
     colour = np.log(np.clip(values, 0.5, 2.0))
     ax.imshow(colour, cmap="RdYlGn_r", vmin=-np.log(2), vmax=np.log(2), aspect="auto", alpha=0.75)
     ax.set_xticks(range(len(names)), names, rotation=40, ha="right")
-    ax.set_yticks(range(len(places)), [f"{load}\n{source}" for source, load in places])
+    ax.set_yticks(range(len(labels)), labels)
     ax.grid(visible=False)
 
 
 def violations(observations: pd.DataFrame) -> Figure:
     rows = observations[~observations["excluded"].astype(bool)]
-    modes = ("energy", "error")
     fig, axes = figure(2, 2, width=10, height=7.5, sharex="row")
     for line, metric, label in zip(
         axes, ("violations", "late"), ("inputs that violate", "late inputs"), strict=True
     ):
-        for ax, mode in zip(line, modes, strict=True):
+        for ax, mode in zip(line, MODES, strict=True):
             part = rows[(rows["metric"] == metric) & (rows["mode"] == mode)]
             table = interval_table(part).set_index("variant")
-            table = table.loc[[name for name in ORDER if name in table.index]].reset_index()
+            table = table.loc[_present(part)].reset_index()
             table[["value", "low", "high"]] *= 100
             limit = 100 * ALLOWED if metric == "violations" else None
             dot_interval(ax, table, xlabel=f"{label} (%)", reference=limit)

@@ -72,7 +72,8 @@ def test_every_claim_of_the_replay_can_be_judged(runs):
 
 
 @pytest.mark.parametrize(
-    "figure", ["candidates", "power", "timeline", "schemes", "violations", "ablation", "overhead"]
+    "figure",
+    ["candidates", "power", "timeline", "schemes", "means", "violations", "ablation", "overhead"],
 )
 def test_every_figure_is_drawn(runs, figure):
     paper = load_paper("alert")
