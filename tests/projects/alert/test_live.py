@@ -173,3 +173,62 @@ def test_observe_needs_a_decision_and_a_known_stage():
     controller.decide()
     with pytest.raises(ValueError, match="unknown stage 9"):
         controller.observe(0.01, completed_stage=9)
+
+
+# -- what the live experiment reports ------------------------------------------------------
+
+
+def test_a_late_answer_is_worth_a_guess_and_others_what_they_are():
+    from types import SimpleNamespace
+
+    from projects.alert.live_experiments import _quality
+
+    bench = SimpleNamespace(family=SimpleNamespace(classes=4))
+    scheme = Static("big", 1.0)
+    records = World().play(scheme, stream("none", "memory", labels=(1, 3)))
+    # in time with one of two right; late, so wrong in three of four guesses
+    quality = _quality(records, bench)
+    assert quality["misses"] == 0.5 and quality["error"] == pytest.approx((0.5 + 0.75) / 2)
+
+
+def test_slow_down_is_over_the_profile_of_the_stage_reached():
+    from types import SimpleNamespace
+
+    from projects.alert.live_experiments import _times
+
+    world = World()
+    bench = SimpleNamespace(profile=world.profile(), deadline=0.1)
+    scheme = Static("steps", 1.0, stop_at=0.1)
+    times = _times(world.play(scheme, stream("memory", "memory")), bench)
+    assert times["slow_down"] == pytest.approx(3.0)
+    assert times["response"] == pytest.approx(0.9) and times["overhead"] == pytest.approx(0.0)
+
+
+def test_every_scheme_begins_once_in_as_many_repetitions():
+    from projects.alert.live_experiments import SCHEMES, _rotated
+
+    names = list(SCHEMES)
+    orders = [_rotated(names, turn) for turn in range(len(names))]
+    assert {order[0] for order in orders} == set(names)
+    assert all(sorted(order) == sorted(names) for order in orders)
+
+
+def test_schemes_are_what_they_are_called():
+    from projects.alert.knob import PowerModel
+    from projects.alert.live_experiments import SCHEMES, Bench
+    from projects.alert.networks import Family
+
+    world = World()
+    family = Family(world.candidates, np.zeros((1, 1)), np.zeros(1), 4, "made up")
+    bench = Bench(family, world.knob, world.profile(), deadline=0.1, overhead=0.001)
+    with world.knob:
+        chosen = {name: make(bench).decide() for name, make in SCHEMES.items()}
+    assert (chosen["static small"].model, chosen["static small"].setting) == ("small", 1.0)
+    assert (chosen["static big"].model, chosen["static big"].setting) == ("big", 1.0)
+    app = chosen["App-only"]
+    assert (app.model, app.setting, app.stop_at) == ("steps", 1.0, pytest.approx(0.099))
+    # at half speed the small network still answers in 20 ms of 100, for less energy
+    assert (chosen["Sys-only"].model, chosen["Sys-only"].setting) == ("small", 0.5)
+    assert chosen["ALERT"].model == "big" and not chosen["ALERT"].relaxed
+    energy = chosen["ALERT min-energy"].expected_energy
+    assert energy <= min(chosen["ALERT"].expected_energy, PowerModel().watts(1.0) * 0.1)
