@@ -142,7 +142,7 @@ class PITracker(Adaptive):
     """
 
     def __init__(self, problem: Problem, kp: float = 0.5, ki: float = 0.1) -> None:
-        super().__init__(problem, mean_only=True)
+        super().__init__(problem, probability=0.5)
         self.kp, self.ki = kp, ki
         self.last = np.zeros(len(problem.constraints))
 

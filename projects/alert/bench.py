@@ -93,7 +93,9 @@ def _replay_benchmark(inputs: int = 500) -> Benchmark:
     )
 
 
-def one_by_one(problem: Problem, config: KalmanConfig | None = None) -> Outcome:
+def one_by_one(
+    problem: Problem, config: KalmanConfig | None = None, probability: float | None = None
+) -> Outcome:
     """Replay ALERT with scalar controllers: the same decisions, by the public interface alone.
 
     Inputs have deadlines of their own: groups that share one are not supported here.
@@ -109,7 +111,9 @@ def one_by_one(problem: Problem, config: KalmanConfig | None = None) -> Outcome:
     for column, (deadline, goal) in enumerate(
         zip(constraints.deadline.tolist(), constraints.goal.tolist(), strict=True)
     ):
-        controller = AlertController(profile, Goals(deadline, **{kind: goal}), config)
+        controller = AlertController(
+            profile, Goals(deadline, probability=probability, **{kind: goal}), config
+        )
         for step in range(len(environment)):
             decision = controller.decide()
             i = profile.models.index(decision.model)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
+from scipy.special import ndtri
 
 from projects.alert.controller import RESOLUTION
 from projects.alert.estimates import Candidates, Estimates
@@ -80,8 +81,8 @@ class Adaptive:
         Pairs of that profile that each setting may use.
     config : KalmanConfig, optional
         Constants of the filter.
-    mean_only : bool
-        Predict with the mean of xi as if it were certain (an ablation).
+    probability : float, optional
+        Pr_th: predict with this quantile of xi. One half is its mean, as if that were certain.
     """
 
     def __init__(
@@ -91,11 +92,11 @@ class Adaptive:
         *,
         allowed: np.ndarray | None = None,
         config: KalmanConfig | None = None,
-        mean_only: bool = False,
+        probability: float | None = None,
     ) -> None:
         self.problem = problem
         self.allowed = allowed
-        self.mean_only = mean_only
+        self.quantile = None if probability is None else float(ndtri(probability))
         known_profile = profile or problem.profile
         self.candidates = Candidates.of(known_profile) if profile else problem.candidates
         self.place = places(self.candidates, known_profile, problem)
@@ -107,13 +108,13 @@ class Adaptive:
         self.xi = SlowDown.start(config or KalmanConfig(), (len(problem.constraints),))
 
     def choose(self, step: int, deadline: np.ndarray) -> np.ndarray:
-        """Pick the best pair by expectations."""
+        """Pick the best pair by what is expected, or guarded against."""
         mu, limit = self.xi.mu[:, None], deadline[:, None]
-        if self.mean_only:
-            estimates = self.candidates.at(mu, self.phi, limit)
-        else:
-            sd = np.sqrt(self.xi.variance)[:, None]
+        sd = np.sqrt(self.xi.variance)[:, None]
+        if self.quantile is None:
             estimates = self.candidates.expect(mu, sd, self.phi, limit)
+        else:
+            estimates = self.candidates.at(mu + sd * self.quantile, self.phi, limit)
         return self.place[choose_rows(estimates, self.problem, self.earliest, self.allowed)]
 
     def learn(
@@ -186,7 +187,8 @@ ALERT_SCHEMES: Mapping[str, Callable[[Problem], Scheme]] = {
 
 ABLATIONS: Mapping[str, Mapping[str, Any]] = {
     "ALERT": {},
-    "mean only": {"mean_only": True},
+    "mean only": {"probability": 0.5},
+    "probability 0.95": {"probability": 0.95},
     "q0 = 0.01": {"config": KalmanConfig(q0=0.01)},
     "q0 = 0.001": {"config": KalmanConfig(q0=0.001)},
     "smooth": {"config": KalmanConfig.preset("smooth")},

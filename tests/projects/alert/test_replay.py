@@ -20,11 +20,12 @@ def problem(seed=0, mode="energy", load="memory", n=120, profile=None):
 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("preset", ["responsive", "smooth"])
-@pytest.mark.parametrize("seed", range(4))
-def test_all_settings_at_once_decide_as_one_controller_each(seed, mode, preset):
+@pytest.mark.parametrize("probability", [None, 0.9])
+@pytest.mark.parametrize("seed", range(3))
+def test_all_settings_at_once_decide_as_one_controller_each(seed, probability, mode, preset):
     config, task = KalmanConfig.preset(preset), problem(seed, mode)
-    together = replay(task, Adaptive(task, config=config))
-    apart = one_by_one(task, config)
+    together = replay(task, Adaptive(task, config=config, probability=probability))
+    apart = one_by_one(task, config, probability)
     np.testing.assert_array_equal(together.pick, apart.pick)
     np.testing.assert_array_equal(together.energy, apart.energy)
 
