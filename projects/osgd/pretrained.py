@@ -7,20 +7,16 @@ default network, and 0.6, 1.5 and 6.2 ms in the traditional ones, on one core of
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-
 from projects.osgd.anytime import AnytimeModule
 from projects.osgd.data import Split
 from projects.osgd.export import export_stages
-from projects.osgd.training import Recipe, errors, fit
+from projects.osgd.training import Recipe, errors, train
 from projects.osgd.width import WidthNestedCNN
 
-log = logging.getLogger(__name__)
 WIDTHS = (8, 16, 32, 64)
 STRIDES = (2, 2, 2, 1)
 
@@ -60,6 +56,7 @@ def candidates(
     split: Split,
     *,
     widths: Sequence[int] = WIDTHS,
+    strides: Sequence[int] = STRIDES,
     alone: Sequence[int] = (8, 24, 56),
     recipe: Recipe | None = None,
     seed: int = 0,
@@ -70,8 +67,8 @@ def candidates(
     ----------
     split : Split
         Images (n, 3, height, width); the test part is not touched.
-    widths : sequence of int
-        Cumulative widths of the anytime network.
+    widths, strides : sequence of int
+        Cumulative widths of the anytime network, and the strides of the layers of all.
     alone : sequence of int
         Widths of the traditional networks.
     recipe : Recipe, optional
@@ -95,16 +92,17 @@ def candidates(
     ['anytime-8', 'traditional-4']
     """
     recipe = recipe or Recipe(epochs=2, batch=64, lr=0.1, weight_decay=5e-4)
-    found = [_trained("anytime", tuple(widths), "osgd", split, recipe, seed)]
-    return found + [_trained("traditional", (c,), "joint", split, recipe, seed) for c in alone]
-
-
-def _trained(
-    kind: str, widths: tuple[int, ...], method: str, split: Split, recipe: Recipe, seed: int
-) -> Candidate:
-    torch.manual_seed(seed)
     shape = split.train_x.shape[1:]
-    model = WidthNestedCNN(shape[0], widths, STRIDES, split.num_classes)
-    fit(model, split, method, recipe, seed)
-    accuracies = tuple(float(1 - error) for error in errors(model, split.val_x, split.val_y))
-    return Candidate(f"{kind}-{widths[-1]}", model.cpu().eval(), accuracies, tuple(shape))
+
+    def trained(kind: str, widths: Sequence[int], method: str) -> Candidate:
+        def make() -> WidthNestedCNN:
+            return WidthNestedCNN(shape[0], widths, strides, split.num_classes)
+
+        model = train(make, split, method, recipe, seed).cpu().eval()
+        accuracies = tuple(float(1 - error) for error in errors(model, split.val_x, split.val_y))
+        return Candidate(f"{kind}-{widths[-1]}", model, accuracies, tuple(shape))
+
+    return [
+        trained("anytime", widths, "osgd"),
+        *(trained("traditional", (width,), "joint") for width in alone),
+    ]
