@@ -106,7 +106,7 @@ def live(run: Run) -> None:
     cells = list(itertools.product(params["deadlines"], run.seeds))
     names = [name for name in SCHEMES if name in params["schemes"]]
     # as many processes as cores, started before any quota so that none of them shares it
-    with contention(loads, params["processes"], limit=3600) as switch:
+    with contention(loads, params["processes"], limit=4 * 3600) as switch:
         for factor, seed in run.cells(cells):
             bench = _bench(family, knob, frame, factor)
             stream = _stream(run, family, loads, seed)
