@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol
 
@@ -117,10 +117,6 @@ class Problem:
         )
         gain = np.nan_to_num(np.diff(accuracy, axis=1))
         return np.nan_to_num(profile.latency[i, :, j], nan=np.inf).T, gain.T
-
-    def with_(self, **changes: object) -> Problem:
-        """Return the problem with another environment or other constraints."""
-        return replace(self, **changes)  # type: ignore[arg-type]
 
 
 class Scheme(Protocol):
