@@ -30,11 +30,11 @@ def benchmarks() -> list[Benchmark]:
 
 def _descent(gradients: Tensor, ours: Tensor, peer: Tensor) -> dict[str, float]:
     """Inner product with the first gradient over its square: 1 for OSGD by definition."""
-    first = gradients[0]
+    first = gradients[0].double()
     square = float(first @ first)
     return {
-        "first task, ours": float(ours @ first) / square,
-        "first task, peer": float(peer @ first) / square,
+        "first task, ours": float(ours.double() @ first) / square,
+        "first task, peer": float(peer.double() @ first) / square,
     }
 
 
