@@ -21,15 +21,20 @@ Normalize = bool | Literal["unit"]
 NEGLIGIBLE = 1e-7
 # A residual is stretched to its gradient's length only above this share of it.
 STRETCHABLE = 1e-3
-# Columns converted to float64 at a time, so that the copy stays in the cache of a core.
-_BLOCK = 1 << 14
+# Columns of one product: short enough for float32 to add them up, and for the cache of a core.
+_BLOCK = 1 << 12
+# Smallest eigenvalue of normalised gradients from which a Gram matrix of float32 is good for
+# orthogonality to 1e-5; below it they are nearly dependent, and a residual is a small difference.
+_INDEPENDENT = 0.03
 
 
 def gram_matrix(gradients: Tensor) -> Tensor:
     """Inner products of the rows, in float64.
 
-    Products of float32 numbers are exact in float64, so gradients that are parallel to one part
-    in 10^7 are still told apart, and float16 cannot overflow.
+    Long rows of float32 are multiplied as they are, block by block, and the blocks added in
+    float64. Where that shows gradients to be nearly dependent it is done again in float64, in
+    which products of float32 are exact: so gradients that are parallel to one part in 10^7 are
+    still told apart. Rows of float16 cannot overflow.
 
     Parameters
     ----------
@@ -46,13 +51,32 @@ def gram_matrix(gradients: Tensor) -> Tensor:
     [[5.0, 6.0], [6.0, 9.0]]
     """
     tasks, length = gradients.shape[-2:]
-    if length <= _BLOCK or gradients.is_cuda:
-        exact = gradients.double()
-        return exact @ exact.mT
-    total = gradients.new_zeros((*gradients.shape[:-2], tasks, tasks), dtype=torch.float64)
-    copy = torch.empty_like(gradients[..., :_BLOCK], dtype=torch.float64)
+    if length <= _BLOCK or gradients.dtype != torch.float32:
+        return _exact_gram(gradients)
+    matrices = gradients.reshape(-1, tasks, length)
+    return torch.stack([_gram(matrix) for matrix in matrices]).reshape(*gradients.shape[:-1], tasks)
+
+
+def _gram(gradients: Tensor) -> Tensor:
+    tasks, length = gradients.shape
+    whole = length - length % _BLOCK
+    length = gradients.shape[1]
+    blocks = gradients[:, :whole].unflatten(1, (-1, _BLOCK)).transpose(0, 1)
+    gram = (blocks @ blocks.mT).sum(0, dtype=torch.float64) + _exact_gram(gradients[:, whole:])
+    norms = gram.diagonal().sqrt()
+    norms = torch.where(norms > 0, norms, 1.0)
+    cosines = gram / (norms[:, None] * norms)
+    cosines.diagonal().fill_(1.0)  # of a task that does not reach these parameters too
+    if torch.linalg.eigvalsh(cosines)[0] >= _INDEPENDENT:
+        return gram
+    return _exact_gram(gradients)
+
+
+def _exact_gram(gradients: Tensor) -> Tensor:
+    tasks = gradients.shape[-2]
+    total = gradients.new_zeros((*gradients.shape[:-1], tasks), dtype=torch.float64)
     for block in gradients.split(_BLOCK, dim=-1):
-        exact = copy[..., : block.shape[-1]].copy_(block)
+        exact = block.double()
         total += exact @ exact.mT
     return total
 

@@ -60,10 +60,29 @@ def test_agrees_with_the_definition(tasks, length, seed, shared, normalize, reve
     assert difference(found, reference(g, order, normalize)) < bound
 
 
-def test_long_gradients_are_summed_in_blocks():
-    g = torch.randn(3, 40_000, generator=torch.Generator().manual_seed(0)) + 1
-    torch.testing.assert_close(gram_matrix(g), g.double() @ g.double().T, rtol=1e-12, atol=0)
+@pytest.mark.parametrize("shared", [0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 10.0, 100.0, 1e4])
+def test_long_gradients_end_orthogonal(shared):
+    """On both sides of the dependence from which the products are taken in float64."""
+    generator = torch.Generator().manual_seed(0)
+    g = torch.randn(4, 40_000, generator=generator) + shared * torch.randn(
+        40_000, generator=generator
+    )
+    exact = g.double() @ g.double().T
+    rounding = 1e-12 if shared > 6 else 1e-6
+    torch.testing.assert_close(
+        gram_matrix(g), exact, rtol=0, atol=rounding * float(exact.diagonal().max())
+    )
+    v = orthogonal_coefficients(gram_matrix(g).numpy()) @ g.double().numpy()
+    v /= np.linalg.norm(v, axis=1, keepdims=True)
+    assert np.abs(v @ v.T - np.eye(4)).max() < 1e-5
     assert difference(orthogonalize(g), reference(g)) < 1e-5
+
+
+def test_long_gradients_of_several_tensors_and_absent_tasks():
+    g = torch.randn(5, 3, 9_000, generator=torch.Generator().manual_seed(1))
+    g[2, 1] = 0  # a task that does not reach this tensor
+    torch.testing.assert_close(gram_matrix(g), g.double() @ g.double().mT, rtol=1e-5, atol=1e-2)
+    assert not gram_matrix(g)[2, 1].any()
 
 
 def test_zero_and_repeated_gradients():
