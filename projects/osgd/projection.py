@@ -58,16 +58,16 @@ def gram_matrix(gradients: Tensor) -> Tensor:
 
 
 def _gram(gradients: Tensor) -> Tensor:
-    tasks, length = gradients.shape
-    whole = length - length % _BLOCK
-    length = gradients.shape[1]
+    whole = gradients.shape[1] // _BLOCK * _BLOCK
+    # As a batch of products, because one product of few long rows is slow.
     blocks = gradients[:, :whole].unflatten(1, (-1, _BLOCK)).transpose(0, 1)
     gram = (blocks @ blocks.mT).sum(0, dtype=torch.float64) + _exact_gram(gradients[:, whole:])
     norms = gram.diagonal().sqrt()
     norms = torch.where(norms > 0, norms, 1.0)
     cosines = gram / (norms[:, None] * norms)
     cosines.diagonal().fill_(1.0)  # of a task that does not reach these parameters too
-    if torch.linalg.eigvalsh(cosines)[0] >= _INDEPENDENT:
+    # An overflow under mixed precision is not for this module to report.
+    if not cosines.isfinite().all() or torch.linalg.eigvalsh(cosines)[0] >= _INDEPENDENT:
         return gram
     return _exact_gram(gradients)
 

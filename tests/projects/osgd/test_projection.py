@@ -83,6 +83,8 @@ def test_long_gradients_of_several_tensors_and_absent_tasks():
     g[2, 1] = 0  # a task that does not reach this tensor
     torch.testing.assert_close(gram_matrix(g), g.double() @ g.double().mT, rtol=1e-5, atol=1e-2)
     assert not gram_matrix(g)[2, 1].any()
+    g[0, 0, 5] = torch.inf
+    assert not gram_matrix(g)[0].isfinite().all()
 
 
 def test_zero_and_repeated_gradients():
