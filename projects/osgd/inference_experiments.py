@@ -28,7 +28,8 @@ def staircase(run: Run) -> None:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        cells = [(n, engine) for n in run.params["networks"] for engine in run.params["runtimes"]]
+        networks = run.params["networks"]
+        cells = [(name, engine) for name in networks for engine in networks[name]["runtimes"]]
         for name, engine in run.cells([*cells, ("accuracy", "")]):
             if engine:
                 _time_network(run, name, engine)
