@@ -66,9 +66,14 @@ def power(observations: pd.DataFrame) -> Figure:
             (row[0], "latency", "latency"),
             (row[1], "run_energy", "energy of the run"),
         ):
-            for _, curve in last.groupby("model"):
-                curve = curve.sort_values("setting")
-                ax.plot(curve["setting"], curve[column] / curve[column].iloc[-1], linewidth=1.1)
+            curves = last.pivot(index="model", columns="setting", values=column)
+            curves = curves.div(curves.iloc[:, -1], axis=0)
+            # Many networks take the same measured curve: one line for all of them.
+            for _, same in curves.groupby(curves.round(6).apply(tuple, axis=1), sort=False):
+                name, others = same.index[0], len(same) - 1
+                networks = f"{name} and {others} more" if others else name
+                ax.plot(same.columns, same.iloc[0], "o-", markersize=3, label=networks)
+            ax.legend(fontsize=7)
             ax.set(xlabel=f"setting ({unit})", ylabel=f"{label} / highest setting", title=platform)
     return fig
 
