@@ -94,5 +94,8 @@ def test_weights_that_do_not_fit_are_refused(tmp_path):
     load_weights(other, path)
     for ours, theirs in zip(encoder.parameters(), other.parameters(), strict=True):
         assert torch.equal(ours, theirs)
-    with pytest.raises(ValueError, match=r"has shape \(8, .*expected .* more"):
+    safetensors.save_file({**encoder.state_dict(), "projection.0.bias": torch.zeros(7)}, path)
+    with pytest.raises(ValueError, match=r"0.bias has shape \(7,\), expected \(128,\)"):
+        load_weights(other, path)
+    with pytest.raises(ValueError, match="is missing; .* more"):
         load_weights(AudioEncoder(0.5), path)
