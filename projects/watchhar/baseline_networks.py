@@ -157,6 +157,30 @@ class SpectrogramCNN(nn.Module):
         return self.head(maps.mean(dim=3).amax(dim=2))
 
 
+class FrameCNN(nn.Module):
+    """Front end, then :class:`MotionCNN` over its frames: frequencies are channels.
+
+    Examples
+    --------
+    >>> from projects.watchhar.frontend import FrontEnd
+    >>> FrameCNN(10, FrontEnd(), n_mels=64)(torch.zeros(2, 950)).shape
+    torch.Size([2, 10])
+    """
+
+    def __init__(
+        self, num_classes: int, frontend: nn.Module, *, n_mels: int, channels: int = 32
+    ) -> None:
+        super().__init__()
+        self.frontend = frontend
+        self.scale = nn.BatchNorm1d(n_mels)  # decibels have any mean
+        self.network = MotionCNN(num_classes, axes=n_mels, channels=channels)
+
+    def forward(self, audio: Tensor) -> Tensor:
+        """Map sound (B, samples), or what the front end takes, to logits (B, classes)."""
+        scaled = self.scale(self.frontend(audio).transpose(1, 2))
+        return self.network(scaled.transpose(1, 2))
+
+
 class LearnedFilters(nn.Module):
     """One-dimensional filterbank learned from nothing: filters, power, log (LEAF's idea, bare).
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from projects.watchhar.data import ACC, IMU_HZ, Windows
-from projects.watchhar.evaluation import softmax
 from projects.watchhar.normalisation import Normaliser
+from projects.watchhar.open_set import softmax
 
 if TYPE_CHECKING:
     from torch import nn

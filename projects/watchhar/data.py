@@ -241,21 +241,3 @@ def check_audio(audio: np.ndarray) -> None:
             f"sound reaches {np.abs(audio).max():.4g}; it must lie in [-1, 1]: divide 16-bit "
             "samples by 32768"
         )
-
-
-def check_units(acceleration: np.ndarray) -> None:
-    """Raise ValueError if acceleration at rest shows that its unit is not m/s2.
-
-    Parameters
-    ----------
-    acceleration : ndarray, shape (samples, 3)
-        A recording; its median norm is near 9.81 on a wrist, near 1 if the unit is g.
-    """
-    norm = float(np.median(np.linalg.norm(acceleration, axis=-1)))
-    if 0.7 < norm < 1.4:
-        raise ValueError(f"median acceleration is {norm:.3g}: this looks like g; times {GRAVITY}")
-    if not 5 < norm < 20:
-        raise ValueError(
-            f"median acceleration is {norm:.3g} m/s2, gravity alone gives {GRAVITY}: wrong unit, "
-            "or other channels where the accelerometer belongs"
-        )

@@ -5,10 +5,12 @@ from __future__ import annotations
 import io
 import wave
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+
+from projects.watchhar.resampling import decimate
 
 NAME = "fsdd-speech"
 RATES = (8000, 4000, 2000, 1000)
@@ -28,6 +30,8 @@ class Digits:
         The digit.
     speakers : ndarray of str, shape (n,)
         Who said it.
+    takes : ndarray of int, shape (n,)
+        Which time this speaker said this digit.
     rate : int
         Samples a second.
     """
@@ -35,6 +39,7 @@ class Digits:
     audio: np.ndarray
     labels: np.ndarray
     speakers: np.ndarray
+    takes: np.ndarray
     rate: int
 
 
@@ -72,35 +77,6 @@ def read_wav(content: bytes, name: str = "wav") -> tuple[np.ndarray, int]:
     return (samples.reshape(-1, channels).mean(axis=1) / PCM).astype(np.float32), rate
 
 
-def decimate(audio: np.ndarray, factor: int, *, low_pass: bool) -> np.ndarray:
-    """Keep every ``factor``-th sample along the last axis.
-
-    Parameters
-    ----------
-    audio : ndarray, shape (..., samples)
-        Sound.
-    factor : int
-        1 returns the sound itself.
-    low_pass : bool
-        Remove first what the lower rate cannot hold. Without it (2.2, trap 2) those frequencies
-        fold back: at 1 kHz, 700 Hz sounds like 300 Hz.
-
-    Examples
-    --------
-    >>> decimate(np.arange(8.0), 4, low_pass=False).tolist()
-    [0.0, 4.0]
-    """
-    if factor < 1:
-        raise ValueError(f"factor is {factor}; it must be 1 or more")
-    if factor == 1:
-        return audio
-    if not low_pass:
-        return audio[..., ::factor]
-    from scipy.signal import resample_poly
-
-    return resample_poly(audio, 1, factor, axis=-1).astype(audio.dtype, copy=False)
-
-
 def fitted(audio: np.ndarray, samples: int) -> np.ndarray:
     """Centre a word in ``samples`` samples, with zeros around it or without its ends.
 
@@ -130,7 +106,7 @@ def load(files: Mapping[str, Path], *, takes: int | None = None) -> Digits:
     ValueError
         If a file is not what its name promises.
     """
-    audio, labels, speakers = [], [], []
+    audio, labels, speakers, numbers = [], [], [], []
     for name in sorted(name for name in files if name.endswith(".wav")):
         digit, speaker, take = Path(name).stem.split("_")
         if takes is not None and int(take) >= takes:
@@ -141,12 +117,26 @@ def load(files: Mapping[str, Path], *, takes: int | None = None) -> Digits:
         audio.append(fitted(samples, round(0.95 * SPEECH_HZ)))
         labels.append(int(digit))
         speakers.append(speaker)
-    return Digits(np.stack(audio), np.array(labels), np.array(speakers), SPEECH_HZ)
+        numbers.append(int(take))
+    columns = (np.array(column) for column in (labels, speakers, numbers))
+    return Digits(np.stack(audio), *columns, SPEECH_HZ)
 
 
 def at_rate(digits: Digits, rate: int, *, low_pass: bool = True) -> Digits:
-    """Return the digits at a lower rate that divides theirs."""
+    """Return the digits at a lower rate that divides theirs.
+
+    Parameters
+    ----------
+    digits : Digits
+        At 8 kHz.
+    rate : int
+        Samples a second.
+    low_pass : bool
+        Remove first what the lower rate cannot hold. Without it (2.2, trap 2) those frequencies
+        fold back: at 1 kHz, 700 Hz sounds like 300 Hz.
+    """
     if digits.rate % rate:
         raise ValueError(f"{rate} Hz does not divide {digits.rate} Hz; choose one of {RATES}")
-    audio = decimate(digits.audio, digits.rate // rate, low_pass=low_pass)
-    return Digits(audio, digits.labels, digits.speakers, rate)
+    factor = digits.rate // rate
+    audio = [decimate(word, factor, low_pass=low_pass) for word in digits.audio]
+    return replace(digits, audio=np.stack(audio).astype(np.float32), rate=rate)

@@ -9,6 +9,8 @@ import numpy as np
 
 from common.errors import known
 from projects.watchhar.data import CONTEXTS
+from projects.watchhar.detector import Hysteresis
+from projects.watchhar.open_set import softmax
 
 POOLS = ("probabilities", "logits")
 
@@ -48,12 +50,6 @@ def balanced_accuracy(labels: np.ndarray, predicted: np.ndarray) -> float:
         raise ValueError("balanced accuracy of nothing: there is no window")
     present = np.unique(labels)
     return float(np.mean([(predicted[labels == name] == name).mean() for name in present]))
-
-
-def softmax(logits: np.ndarray) -> np.ndarray:
-    """Probabilities along the last axis."""
-    power = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    return power / power.sum(axis=-1, keepdims=True)
 
 
 def evaluate(
@@ -200,3 +196,48 @@ def auroc(positive: np.ndarray, scores: np.ndarray) -> float:
         return float("nan")
     ranks = rankdata(scores)
     return float((ranks[positive].sum() - count * (count + 1) / 2) / (count * others))
+
+
+def gating(events: np.ndarray, scores: np.ndarray, recordings: np.ndarray) -> dict[str, float]:
+    """What the switch of section 2.1 makes of a detector's scores, recording by recording.
+
+    Parameters
+    ----------
+    events : ndarray of bool, shape (windows,)
+        Whether there was activity at the end of each window, in order of time.
+    scores : ndarray, shape (windows,)
+        Probability of an event; on at 0.5, off after two windows below 0.3.
+    recordings : ndarray, shape (windows,)
+        Which recording each window is from.
+
+    Returns
+    -------
+    dict of str to float
+        ``gate_duty_cycle``, share of time with the microphone on; ``gate_idle_off``, share of idle
+        time with it off; ``gate_event_on``; ``event_recall``, share of uninterrupted stretches of
+        activity during which it came on; ``interruptions``, how often it went off meanwhile.
+
+    Examples
+    --------
+    >>> found = gating(np.array([0, 1, 1]), np.array([0.1, 0.4, 0.9]), np.array(["r", "r", "r"]))
+    >>> found["event_recall"], found["gate_event_on"], found["gate_idle_off"]
+    (1.0, 0.5, 1.0)
+    """
+    events, on = events.astype(bool), np.zeros(len(events), dtype=bool)
+    stretches, caught, interrupted = 0, 0, 0
+    for name in dict.fromkeys(recordings):
+        place = recordings == name
+        switch, truth = Hysteresis(), events[place]
+        on[place] = gate = np.array([switch.update(float(score)) for score in scores[place]])
+        steps = np.diff(truth.astype(int), prepend=0, append=0)
+        for begin, end in zip(np.flatnonzero(steps == 1), np.flatnonzero(steps == -1), strict=True):
+            stretches, caught = stretches + 1, caught + int(gate[begin:end].any())
+            interrupted += int((np.diff(gate[begin:end].astype(int)) == -1).sum())
+    nan = float("nan")
+    return {
+        "gate_duty_cycle": float(on.mean()),
+        "gate_idle_off": float((~on[~events]).mean()) if (~events).any() else nan,
+        "gate_event_on": float(on[events].mean()) if events.any() else nan,
+        "event_recall": caught / stretches if stretches else nan,
+        "interruptions": interrupted / stretches if stretches else nan,
+    }

@@ -10,7 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from common.errors import known
-from projects.watchhar.data import EVENT_SAMPLES, IMU_HZ, Windows, check_units, cut, join, starts
+from projects.watchhar.data import EVENT_SAMPLES, IMU_HZ, Windows, cut, join, starts
+from projects.watchhar.resampling import GAP, check_rate
+from projects.watchhar.signal_checks import check_units
 
 NAME = "geotec-smartwatch-har"
 CHANNELS = ("x_acc", "y_acc", "z_acc", "x_gyro", "y_gyro", "z_gyro")
@@ -19,10 +21,6 @@ IDLE = "SEATED"
 EVENT_CLASSES = ("idle", "event")
 RULES = ("last", "majority", "any")
 NOMINAL_HZ = 100.0
-TOLERANCE = 0.05  # of the rate; beyond it the data is refused
-LONGEST_GAP = 0.1  # seconds
-# Gyroscopes of watches end at 2000 degrees a second.
-FASTEST_TURN = 35.0
 
 
 @dataclass(frozen=True)
@@ -78,10 +76,11 @@ def read(name: str, content: bytes) -> Recording:
     if not np.isfinite(values).all():
         row = int(np.argwhere(~np.isfinite(values))[0, 0])
         raise ValueError(f"{name}: row {row + 1} holds a value that is no finite number")
-    check_units(values[:, :3])
-    if (fastest := np.abs(values[:, 3:]).max()) > FASTEST_TURN:
-        raise ValueError(f"{name}: gyroscope reaches {fastest:.4g} rad/s: are these degrees?")
-    seconds = check_times(name, table["timestamp"].to_numpy(float) / 1000)
+    try:
+        check_units(values)
+        seconds = elapsed(table["timestamp"].to_numpy(float) / 1000)
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from error
     at, first, counts = np.unique(seconds, return_index=True, return_counts=True)
     merged = np.add.reduceat(values, first, axis=0) / counts[:, None]
     grid = np.arange(0, at[-1], 1 / NOMINAL_HZ)
@@ -94,22 +93,20 @@ def read(name: str, content: bytes) -> Recording:
     return Recording(stem, stem.split("_")[0], imu.astype(np.float32), event)
 
 
-def check_times(name: str, seconds: np.ndarray) -> np.ndarray:
-    """Return seconds since the first sample, or say what is wrong with the clock."""
+def elapsed(seconds: np.ndarray) -> np.ndarray:
+    """Seconds since the first sample of about 100 a second, or what is wrong with the clock.
+
+    Equal times are fine: this watch stamps the samples of a burst alike.
+    """
     if len(seconds) < 2:
-        raise ValueError(f"{name}: {len(seconds)} samples are no recording")
+        raise ValueError(f"{len(seconds)} samples are no recording")
     steps = np.diff(seconds)
     if (steps < 0).any():
-        raise ValueError(f"{name}: time runs backwards after row {int(np.argmax(steps < 0)) + 1}")
-    rate = (len(seconds) - 1) / max(seconds[-1] - seconds[0], 1e-9)
-    if abs(rate / NOMINAL_HZ - 1) > TOLERANCE:
-        raise ValueError(
-            f"{name}: measured rate is {rate:.1f} Hz; within {TOLERANCE:.0%} of {NOMINAL_HZ:g} Hz "
-            "it would be resampled"
-        )
-    if steps.max() > LONGEST_GAP:
+        raise ValueError(f"time runs backwards after sample {int(np.argmax(steps < 0)) + 1}")
+    check_rate((len(seconds) - 1) / max(seconds[-1] - seconds[0], 1e-9), NOMINAL_HZ)
+    if steps.max() > GAP:
         place = int(np.argmax(steps)) + 1
-        raise ValueError(f"{name}: gap of {steps.max():.2f} s after row {place}; cut it there")
+        raise ValueError(f"gap of {steps.max():.2f} s after sample {place}; cut it there")
     return seconds - seconds[0]
 
 

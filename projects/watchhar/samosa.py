@@ -29,12 +29,13 @@ from projects.watchhar.data import (
     OTHER,
     SOURCE_HZ,
     Windows,
-    check_units,
     class_index,
     join,
     paired,
 )
-from projects.watchhar.digits import PCM, decimate
+from projects.watchhar.digits import PCM
+from projects.watchhar.resampling import decimate
+from projects.watchhar.signal_checks import check_audio, check_units
 
 NAME = "samosa"
 FILE = re.compile(r"(\d+)---(.+)---(.+)---(\d+)\.pkl")
@@ -179,7 +180,7 @@ def _motion(arrays: dict[str, np.ndarray]) -> np.ndarray:
         raise ValueError(f"'IMU' has shape {imu.shape}; it must be (samples, 9) or (samples, 6)")
     if not np.isfinite(imu).all():
         raise ValueError("'IMU' holds NaN or infinity")
-    check_units(imu[:, :3])
+    check_units(imu[:, :6])
     return imu[:, :6].astype(np.float32)
 
 
@@ -195,10 +196,9 @@ def _sound(arrays: dict[str, np.ndarray], low_pass: bool) -> np.ndarray:
 
 
 def _scaled(audio: np.ndarray) -> np.ndarray:
-    if audio.ndim == 2:  # the mean over channels
-        audio = audio.mean(axis=int(np.argmin(audio.shape))).astype(audio.dtype)
-    scaled = audio / PCM if audio.dtype.kind in "iu" or np.abs(audio).max() > 1.5 else audio
-    return scaled.astype(np.float32)
+    """Mono in [-1, 1]; what is larger was 16-bit PCM, whatever type it is kept in."""
+    whole = audio.dtype.kind in "iu" or np.abs(audio).max(initial=0) > 1.5
+    return check_audio(audio / PCM if whole else audio)
 
 
 # -- what was imported ---------------------------------------------------------------------

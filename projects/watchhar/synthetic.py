@@ -30,8 +30,8 @@ from projects.watchhar.data import (
     join,
     paired,
 )
-from projects.watchhar.digits import decimate
 from projects.watchhar.recipes import POSTURES, RECIPES, Recipe
+from projects.watchhar.resampling import decimate
 
 NAME = "synth-samosa"
 ABOUT = "27 activities from recipes of motion and sound, with participants' effects"
