@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
 KERNEL, GROUPS = 5, 4
@@ -70,6 +71,34 @@ class IMUEncoder(nn.Module):
         # Not squeeze(): it would drop the batch dimension of a single window as well.
         maps = self.convolutions(imu.transpose(1, 2)[..., None])
         return self.projection(torch.flatten(maps, 1))
+
+
+class Normalised(nn.Module):
+    """A stage with the affine map of its motion in front, so that the map is exported with it.
+
+    Parameters
+    ----------
+    stage : nn.Module
+        Its first input is motion (B, samples, axes).
+    scale, shift : array_like, shape (axes,)
+        ``imu * scale + shift``, as :class:`projects.watchhar.normalisation.Normaliser` has them.
+
+    Examples
+    --------
+    >>> stage = Normalised(nn.Identity(), [2.0, 1.0], [0.0, 1.0])
+    >>> stage(torch.ones(1, 1, 2)).tolist()
+    [[[2.0, 2.0]]]
+    """
+
+    def __init__(self, stage: nn.Module, scale: ArrayLike, shift: ArrayLike) -> None:
+        super().__init__()
+        self.stage = stage
+        self.register_buffer("scale", torch.as_tensor(scale, dtype=torch.float32))
+        self.register_buffer("shift", torch.as_tensor(shift, dtype=torch.float32))
+
+    def forward(self, imu: Tensor, *others: Tensor) -> Tensor:
+        """Run the stage on scaled motion."""
+        return self.stage(imu * self.scale + self.shift, *others)
 
 
 def _convolution(inputs: int, outputs: int, *, pool: bool) -> list[nn.Module]:
