@@ -130,7 +130,7 @@ def pool_recordings(
     truth = np.zeros(len(names), dtype=np.int64)
     truth[place] = labels
     if (mixed := truth[place] != labels).any():
-        raise ValueError(f"recording {recordings[np.argmax(mixed)]!r} has windows of two classes")
+        raise ValueError(f"recording {str(recordings[np.argmax(mixed)])!r} has windows of two classes")
     return truth, pooled
 
 
@@ -188,13 +188,13 @@ def auroc(positive: np.ndarray, scores: np.ndarray) -> float:
     >>> auroc(np.array([0, 0, 1, 1]), np.array([0.1, 0.4, 0.35, 0.8]))
     0.75
     """
-    from scipy.stats import rankdata
-
     positive = positive.astype(bool)
     count, others = int(positive.sum()), int((~positive).sum())
     if not count or not others:
         return float("nan")
-    ranks = rankdata(scores)
+    ordered = np.sort(scores)
+    below, upto = (np.searchsorted(ordered, scores, side) for side in ("left", "right"))
+    ranks = (below + upto + 1) / 2  # ties share their mean rank
     return float((ranks[positive].sum() - count * (count + 1) / 2) / (count * others))
 
 

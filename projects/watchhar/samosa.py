@@ -84,7 +84,14 @@ def _allowed() -> dict[tuple[str, str], Callable[..., Any]]:
     }
     for core in ("numpy.core.multiarray", "numpy._core.multiarray"):
         made |= {(core, "_reconstruct"): _reconstruct, (core, "scalar"): scalar}
+    for core in ("numpy.core.numeric", "numpy._core.numeric"):
+        made[core, "_frombuffer"] = _frombuffer
     return made
+
+
+def _frombuffer(buffer: bytes, dtype: np.dtype, shape: tuple[int, ...], order: str) -> np.ndarray:
+    """Array of protocol 5."""
+    return np.frombuffer(buffer, dtype).reshape(shape, order=order)
 
 
 def _latin(text: str, encoding: str) -> bytes:

@@ -72,8 +72,8 @@ class Part:
     @classmethod
     def of(cls, labels: np.ndarray, *inputs: np.ndarray) -> Part:
         """Make a part from arrays."""
-        arrays = (torch.from_numpy(np.ascontiguousarray(x, dtype=np.float32)) for x in inputs)
-        return cls(tuple(arrays), torch.from_numpy(np.asarray(labels, dtype=np.int64)))
+        arrays = (torch.from_numpy(np.ascontiguousarray(x, np.float32)) for x in inputs)
+        return cls(tuple(arrays), torch.from_numpy(np.ascontiguousarray(labels, np.int64)))
 
     def rows(self, chosen: Tensor | slice) -> Part:
         """Return some of the rows."""
