@@ -219,12 +219,18 @@ def evaluating(module: torch.nn.Module) -> Iterator[None]:
             each.training = mode
 
 
-def onnx_session(path: Path | str, threads: int = 1) -> Any:
-    """ONNX Runtime session on the CPU with a fixed number of threads."""
+def onnx_session(path: Path | str, threads: int = 1, *, literal: bool = False) -> Any:
+    """ONNX Runtime session on the CPU with a fixed number of threads.
+
+    ``literal`` computes node by node what the file says; by default integer layers are fused,
+    and their sums may saturate on processors without VNNI.
+    """
     runtime = require("onnxruntime", EXTRA)
     options = runtime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     options.log_severity_level = 3
+    if literal:
+        options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_DISABLE_ALL
     return runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
 
