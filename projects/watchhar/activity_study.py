@@ -86,6 +86,8 @@ def _watchhar(
     params: dict[str, Any], num_classes: int, *, modality: str = "both", mode: str = ""
 ) -> nn.Module:
     """The classifier, with a narrower motion encoder where the parameters ask for one."""
+    from torch import nn
+
     from projects.watchhar.classifier import WatchHARClassifier
     from projects.watchhar.frontend import FrontEnd
     from projects.watchhar.imu_encoder import IMUEncoder
@@ -95,4 +97,9 @@ def _watchhar(
     channels = params["motion_channels"]
     if modality != "audio" and channels != 256:
         model.imu_encoder = IMUEncoder(channels=(channels,) * 3)
+    for layer in model.modules():
+        # MobileNet's running statistics follow a hundredth of each batch: too slowly for
+        # trainings of a few hundred batches.
+        if isinstance(layer, nn.BatchNorm2d):
+            layer.momentum = params["norm_momentum"]
     return model

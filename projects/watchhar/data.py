@@ -106,7 +106,11 @@ class Fold:
 
 
 def leave_one_out(
-    participants: np.ndarray, *, validation: int = 1, seed: int = RELEASED_VALIDATION_SEED
+    participants: np.ndarray,
+    *,
+    validation: int = 1,
+    together: int = 1,
+    seed: int = RELEASED_VALIDATION_SEED,
 ) -> Iterator[Fold]:
     """Leave each participant out once; others choose, drawn from the rest (2.6).
 
@@ -118,6 +122,8 @@ def leave_one_out(
         Participant of each window.
     validation : int
         How many of the remaining participants validate.
+    together : int
+        How many to leave out at a time: more than one spares training, and trains on fewer.
     seed : int
         Of the draw; 4 as released.
 
@@ -133,17 +139,20 @@ def leave_one_out(
     ('a', [0, 1], 1, 1)
     """
     names = np.unique(participants)
-    if len(names) < validation + 2:
+    if len(names) <= validation + together:
         raise ValueError(
             f"leave-one-participant-out with {validation} for validation needs at least "
-            f"{validation + 2} participants, got {len(names)}: {', '.join(map(str, names))}"
+            f"{validation + together + 1} participants, got {len(names)}: "
+            f"{', '.join(map(str, names))}"
         )
-    for name in names:
-        rest = names[names != name]
+    for first in range(0, len(names), together):
+        out = names[first : first + together]
+        rest = np.setdiff1d(names, out)
         chosen = np.random.default_rng(seed).choice(rest, validation, replace=False)
-        in_test, in_validation = participants == name, np.isin(participants, chosen)
+        in_test, in_validation = np.isin(participants, out), np.isin(participants, chosen)
         train = np.flatnonzero(~in_test & ~in_validation)
-        yield Fold(str(name), train, np.flatnonzero(in_validation), np.flatnonzero(in_test))
+        name = "+".join(map(str, out))
+        yield Fold(name, train, np.flatnonzero(in_validation), np.flatnonzero(in_test))
 
 
 def join(parts: Iterable[Windows]) -> Windows:

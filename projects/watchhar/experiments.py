@@ -68,8 +68,7 @@ def frontend(run: Run) -> None:
     params = run.params
     frozen = [("frozen", rate, True) for rate in params["rates"]]
     aliased = [("frozen", rate, False) for rate in params["aliased_at"]]
-    names = ("trainable", "host log-mel", "learned filters", "samples")
-    others = [(name, rate, True) for rate in params["front_ends_at"] for name in names]
+    others = [(n, rate, True) for rate in params["front_ends_at"] for n in params["front_ends"]]
     for variant, rate, low_pass in run.cells([*frozen, *aliased, *others]):
         for speaker in np.unique(digits.speakers):
             share = accuracy(digits, str(speaker), variant, rate, low_pass=low_pass, params=params)
@@ -90,9 +89,10 @@ def activities(run: Run) -> None:
     for name, variant in run.cells(cells):
         fold, classifier = folds[name], build[variant]()
         classifier.fit(windows.select(fold.train), windows.select(fold.validation))
-        test = windows.select(fold.test)
-        labels = {"variant": variant, "dataset": dataset, "item": name, "data": label}
-        _observe_levels(run, classifier.logits(test), test, **labels)
+        for participant in np.unique(windows.participants[fold.test]):
+            test = windows.select(windows.participants == participant)
+            labels = {"variant": variant, "dataset": dataset, "item": participant, "data": label}
+            _observe_levels(run, classifier.logits(test), test, **labels)
 
 
 def _observe_levels(run: Run, logits: np.ndarray, test: Windows, **labels: Any) -> None:
@@ -133,14 +133,15 @@ def open_set(run: Run) -> None:
             "energy": lambda part, c=classifier: energy(c.logits(part)),
             "mahalanobis": lambda part, c=classifier, d=distance: d.score(c.features(part)),
         }
-        seen = windows.select(fold.test)
-        unseen = unknown.select(unknown.participants == name)
-        labels = {"dataset": dataset, "item": name}
-        activates = _taken_for_known(classifier.logits(unseen), windows.classes)
-        _observe_acceptance(run, "no rejection", activates, labels)
-        for variant, rule in score.items():
-            parts = rule(validation), rule(seen), rule(unseen)
-            _observe_rejection(run, variant, *parts, activates, labels)
+        for participant in np.unique(windows.participants[fold.test]):
+            seen = windows.select(windows.participants == participant)
+            unseen = unknown.select(unknown.participants == participant)
+            labels = {"dataset": dataset, "item": participant}
+            activates = _taken_for_known(classifier.logits(unseen), windows.classes)
+            _observe_acceptance(run, "no rejection", activates, labels)
+            for variant, rule in score.items():
+                parts = rule(validation), rule(seen), rule(unseen)
+                _observe_rejection(run, variant, *parts, activates, labels)
 
 
 def _taken_for_known(logits: np.ndarray, classes: tuple[str, ...]) -> np.ndarray:
@@ -186,7 +187,8 @@ def _observe_rejection(
 
 
 def tested_folds(run: Run, windows: Windows) -> Iterator[Fold]:
-    """The first folds, as many as the parameter ``tested`` says, or all."""
+    """The first folds, as many as the parameter ``folds`` says, or all."""
     from projects.watchhar.data import leave_one_out
 
-    return islice(leave_one_out(windows.participants), run.params["tested"])
+    folds = leave_one_out(windows.participants, together=run.params["together"])
+    return islice(folds, run.params["folds"])

@@ -137,7 +137,7 @@ def _fit(
     generator = torch.Generator().manual_seed(seed)
     criterion = loss_function(train.labels, settings, device)
     trained = [p for p in model.parameters() if p.requires_grad]
-    optimiser = torch.optim.Adam(trained, lr=settings.learning_rate)
+    optimiser = torch.optim.Adam(trained, lr=settings.learning_rate, fused=True)
     rate = torch.optim.lr_scheduler.ReduceLROnPlateau(
         optimiser, factor=0.1, patience=settings.patience_rate, min_lr=settings.least_rate
     )
