@@ -130,7 +130,8 @@ def pool_recordings(
     truth = np.zeros(len(names), dtype=np.int64)
     truth[place] = labels
     if (mixed := truth[place] != labels).any():
-        raise ValueError(f"recording {str(recordings[np.argmax(mixed)])!r} has windows of two classes")
+        name = str(recordings[np.argmax(mixed)])
+        raise ValueError(f"recording {name!r} has windows of two classes")
     return truth, pooled
 
 

@@ -27,7 +27,7 @@ def detectors(params: dict[str, Any]) -> dict[str, Classifier]:
     return {
         "watchhar detector": Network(lambda: EventDetector(channels), settings, inputs="imu"),
         "1-D CNN": Network(lambda: MotionCNN(1, channels=channels // 2), settings, inputs="imu"),
-        "random forest": WindowForest(),
+        "random forest": WindowForest(trees=params["trees"]),
         "energy threshold": EnergyThreshold(),
     }
 

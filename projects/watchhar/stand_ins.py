@@ -11,7 +11,7 @@ import numpy as np
 from projects.watchhar.digits import SPEECH_HZ, Digits
 from projects.watchhar.geotec import Recording
 from projects.watchhar.recipes import RECIPES
-from projects.watchhar.synthetic import Participant, record
+from projects.watchhar.synthetic import Participant, motion
 
 IDLE_SECONDS, ACTIVE_SECONDS = 2.0, 8.0
 WALK, REST = RECIPES["Wiping_with_rag"], RECIPES["Alarm_clock"]
@@ -34,7 +34,7 @@ def event_recordings(
         wearer = Participant.draw(rng)
         for execution in range(executions):
             plan = ((REST, IDLE_SECONDS), (WALK, ACTIVE_SECONDS), (REST, IDLE_SECONDS))
-            parts = [record(rng, recipe, wearer, seconds)[0] for recipe, seconds in plan]
+            parts = [motion(rng, recipe, wearer, seconds)[0] for recipe, seconds in plan]
             event = np.repeat([False, True, False], [len(part) for part in parts])
             name = f"s{subject + 1:02d}"
             imu = np.concatenate(parts)

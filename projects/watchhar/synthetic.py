@@ -129,12 +129,24 @@ def record(
     tuple of ndarray
         Motion (samples at 50 Hz, 6) in m/s2 and rad/s, and sound (samples at 16 kHz) in [-1, 1].
     """
+    imu, cycles = motion(rng, recipe, wearer, seconds)
+    return imu, _heard(rng, _sound(rng, recipe, cycles), wearer.gain).astype(np.float32)
+
+
+def motion(
+    rng: np.random.Generator, recipe: Recipe, wearer: Participant, seconds: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Generate the motion of a recording alone.
+
+    Returns
+    -------
+    tuple of ndarray
+        Motion (samples at 50 Hz, 6), and the cycles of the movement so far, 1000 a second.
+    """
     hz = rng.uniform(*recipe.hz) * wearer.hz
     amplitude = rng.uniform(*recipe.amplitude) * wearer.amplitude
     cycles = _cycles(rng, hz, seconds)
-    imu = _motion(rng, recipe, hz, amplitude, cycles)
-    sound = _sound(rng, recipe, cycles)
-    return imu.astype(np.float32), _heard(rng, sound, wearer.gain).astype(np.float32)
+    return _motion(rng, recipe, hz, amplitude, cycles).astype(np.float32), cycles
 
 
 def _cycles(rng: np.random.Generator, hz: float, seconds: float) -> np.ndarray:

@@ -168,3 +168,19 @@ def test_cache_is_read_without_pickle(tmp_path, monkeypatch):
     np.savez(folder / "1---Kitchen---Chopping---1.npz", imu=np.array([print]), audio=np.zeros(1))
     with pytest.raises(ValueError, match="allow_pickle"):
         samosa_windows()
+
+
+def test_command_line(tmp_path, monkeypatch, capsys):
+    from projects.watchhar.command import main
+
+    monkeypatch.setenv("REPRISE_CACHE", str(tmp_path / "cache"))
+    source = tmp_path / "TrainingDataset"
+    source.mkdir()
+    assert main(["data", "import-samosa", str(source)]) == 2
+    assert "name the TrainingDataset folder" in capsys.readouterr().err
+    (source / NAME).write_bytes(content())
+    assert main(["data", "import-samosa", str(source), "--low-pass"]) == 0
+    assert capsys.readouterr().out == "1 recordings imported, 0 refused\n"
+    (source / "1---Kitchen---Grating---1.pkl").write_bytes(b"no pickle")
+    assert main(["data", "import-samosa", str(source)]) == 2
+    assert "refused 1---Kitchen---Grating---1.pkl" in capsys.readouterr().err
