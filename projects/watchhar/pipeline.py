@@ -7,12 +7,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from common.errors import require
+from common.hardware.targets.wearable.export import onnx_session
 
 if TYPE_CHECKING:
     import torch
-
-EXTRA = "edge"
 
 
 class Models(Protocol):
@@ -67,9 +65,9 @@ class OnnxModels:
         *,
         threads: int = 1,
     ) -> None:
-        self._detector = session(detector, threads)
-        self._classifier = session(classifier, threads)
-        self._imu_only = session(imu_only, threads) if imu_only else None
+        self._detector = onnx_session(detector, threads)
+        self._classifier = onnx_session(classifier, threads)
+        self._imu_only = onnx_session(imu_only, threads) if imu_only else None
 
     def detect(self, imu: np.ndarray) -> np.ndarray:
         """Map motion (B, 150, 6) to probabilities of an event, shape (B,)."""
@@ -91,14 +89,6 @@ class OnnxModels:
                 "motion as its only input and pass it as imu_only="
             )
         return _each(self._imu_only, imu)
-
-
-def session(path: Path | str, threads: int = 1) -> Any:
-    """Open an ONNX Runtime session on the CPU with a fixed number of threads."""
-    onnxruntime = require("onnxruntime", EXTRA)
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = threads
-    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
 
 def _run(module: torch.nn.Module, *inputs: np.ndarray) -> np.ndarray:
