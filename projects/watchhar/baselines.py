@@ -186,6 +186,12 @@ class Network:
             logits = np.stack([np.zeros_like(logits), logits], axis=1)
         return softmax(logits)
 
+    def deployed(self) -> nn.Module:
+        """Return the trained network with its scaling in front, for export and the runtime."""
+        from projects.watchhar.imu_encoder import Normalised
+
+        return Normalised(self.model, self.scale.scale, self.scale.shift).eval()
+
     def _run(self, what: Callable[..., Any], windows: Windows) -> np.ndarray:
         from projects.watchhar.training import Part, predict
 

@@ -198,6 +198,15 @@ def test_statistics_of_a_ramp():
     np.testing.assert_allclose(step, 1)
 
 
+def test_what_is_deployed_takes_raw_motion():
+    network = Network(lambda: MotionCNN(1, channels=4), QUIET, inputs="imu")
+    network.fit(shaking(), shaking(seed=1))
+    raw = torch.from_numpy(shaking(seed=2).imu)
+    with torch.no_grad():
+        ours = network.deployed()(raw).numpy()
+    np.testing.assert_allclose(ours, network.logits(shaking(seed=2)), atol=1e-4)
+
+
 def test_released_scaling_may_see_everybody():
     train, everybody = shaking(), shaking(seed=9)
     narrow, wide = (

@@ -113,3 +113,14 @@ def test_bad_windows(changes, message):
 def test_unknown_class_names_the_closest():
     with pytest.raises(ValueError, match="unknown class 'Choping'; did you mean 'Chopping'"):
         class_index(["Choping"], CLASSES)
+
+
+def test_several_may_be_left_out_together():
+    people = np.repeat([f"p{n}" for n in range(7)], 2)
+    folds = list(leave_one_out(people, together=3))
+    assert [fold.name for fold in folds] == ["p0+p1+p2", "p3+p4+p5", "p6"]
+    for fold in folds:
+        assert set(people[fold.test]) == set(fold.name.split("+"))
+        assert not set(people[fold.test]) & set(people[np.r_[fold.train, fold.validation]])
+    with pytest.raises(ValueError, match="needs at least 8 participants, got 7"):
+        next(leave_one_out(people, together=6))
