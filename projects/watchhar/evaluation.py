@@ -37,6 +37,11 @@ class Scores:
     context: float
     by_context: dict[str, float]
 
+    @property
+    def levels(self) -> dict[str, float]:
+        """All three, by name."""
+        return {"frame": self.frame, "file": self.file, "context": self.context}
+
 
 def balanced_accuracy(labels: np.ndarray, predicted: np.ndarray) -> float:
     """Mean over the classes present of the share that was recognised.

@@ -98,18 +98,15 @@ def activities(run: Run) -> None:
 def _observe_levels(run: Run, logits: np.ndarray, test: Windows, **labels: Any) -> None:
     from projects.watchhar.evaluation import confusion, evaluate
 
-    for pool in ("probabilities", "logits"):
-        scores = evaluate(logits, test.labels, test.recordings, test.classes, pool=pool)
-        levels = {"frame": scores.frame, "file": scores.file, "context": scores.context}
-        if pool == "logits":  # as released, beside the default
-            metrics = {f"{name}_accuracy_logits": value for name, value in levels.items()}
-            run.observe(metrics, **labels)
-            continue
-        run.observe({f"{name}_accuracy": value for name, value in levels.items()}, **labels)
-        for name, value in levels.items():
-            run.observe({"accuracy": value}, level=name, **labels)
-        for context, value in scores.by_context.items():
-            run.observe({"accuracy_in_context": value}, context=context, **labels)
+    truth = (test.labels, test.recordings, test.classes)
+    released = evaluate(logits, *truth, pool="logits").levels
+    run.observe({f"{name}_accuracy_logits": value for name, value in released.items()}, **labels)
+    scores = evaluate(logits, *truth)
+    for name, value in scores.levels.items():
+        run.observe({f"{name}_accuracy": value}, **labels)
+        run.observe({"accuracy": value}, level=name, **labels)
+    for context, value in scores.by_context.items():
+        run.observe({"accuracy_in_context": value}, context=context, **labels)
     counts = confusion(test.labels, logits.argmax(axis=1), test.num_classes)
     for truth, answer in np.argwhere(counts):
         pair = {"truth": test.classes[truth], "answer": test.classes[answer]}

@@ -20,16 +20,14 @@ CHANCE = 0.1  # of ten digits
 
 def accuracy(observations: pd.DataFrame) -> Figure:
     rows = observations[observations["metric"] == "accuracy"]
-    sets = sorted(rows["experiment"].unique()) if "experiment" in rows else [""]
-    fig, axes = figure(1, len(LEVELS), width=11, height=1.4 + 0.55 * rows["variant"].nunique())
+    rows = rows.assign(variant=rows["experiment"] + ": " + rows["variant"])
+    order = {name: place for place, name in enumerate(dict.fromkeys(rows["variant"]))}
+    fig, axes = figure(1, len(LEVELS), width=11, height=1.4 + 0.4 * len(order), sharey=True)
     for ax, level in zip(axes, LEVELS, strict=True):
-        part = rows[rows["level"] == level]
-        table = interval_table(part, by="variant").sort_values("value", ascending=False)
+        table = interval_table(rows[rows["level"] == level])
+        table = table.sort_values("variant", key=lambda names: names.map(order))
         dot_interval(ax, table, xlabel="balanced accuracy")
         ax.set(title=level, xlim=(0, 1.02))
-        if level != LEVELS[0]:
-            ax.set_yticklabels(table["variant"])
-    fig.supxlabel(", ".join(filter(None, sets)))
     return fig
 
 
