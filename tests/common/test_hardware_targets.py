@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import pytest
 
 from common.errors import ConfigError
@@ -128,3 +131,15 @@ def test_probe_is_true_exactly_when_available():
         Unavailable, match="thing is not available here: broken; to enable it: mend"
     ):
         Probe(False, "broken", "mend").require("thing")
+
+
+def test_looking_at_the_targets_loads_no_runtime():
+    heavy = "{'torch', 'onnx', 'onnxruntime', 'executorch', 'matplotlib', 'sklearn'}"
+    code = (
+        "import sys\n"
+        "from common.hardware.targets import wearable\n"
+        "wearable.probe(), wearable.CHIPS, [part() for part in wearable.probing.PARTS.values()]\n"
+        f"print({heavy} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"

@@ -51,8 +51,9 @@ class Net:
                 value = name
             names.append(value)
         out = f"y{len(self.nodes)}"
-        self.nodes.append(helper.make_node(op, names, [out], name=f"n{out}", **attributes))
-        self.outputs.append(out)
+        outs = [out, f"{out}b"] if op == "Split" else [out]
+        self.nodes.append(helper.make_node(op, names, outs, name=f"n{out}", **attributes))
+        self.outputs += outs
         return out
 
     def save(self, path, outputs=None):
@@ -105,6 +106,8 @@ def one_axis():
     net.add("Slice", "x", ints(4), ints(9), ints(2))
     net.add("Concat", "x", turned_back := net.add("Neg", "x"), axis=1)
     net.add("Concat", turned_back, "x", axis=2)
+    net.add("Split", "x", ints(8, 13), axis=2)
+    net.add("Split", "x", ints(1, 2), axis=1)
     net.add("Gather", "x", ints(2, 0), axis=1)
     net.add("Expand", net.add("Slice", "x", ints(0), ints(1), ints(1)), ints(2, 3, 21))
     return net

@@ -28,25 +28,32 @@ static inline float quantised(float x, float scale, int zero, int low, int high)
     return clampf(rintf(x / scale) + zero, low, high);
 }
 
+/* First place, and last + 1 of n, at which `begin + place * step` lies inside `size`. */
+static inline int first(int begin, int step) { return begin < 0 ? (step - 1 - begin) / step : 0; }
+static inline int last(int begin, int step, int n, int size) {
+    const int inside = begin < size ? (size - begin + step - 1) / step : 0;
+    return inside < n ? inside : n;
+}
+
 /* Columns of a convolution: [c * kh * kw][blocks * 4], zeros on padding and in the tail. */
 #define COLUMNS(name, from, to)                                                                \
     KERNEL name(const from *x, int zero, const Shape *s, to *cols) {                           \
-        const int places = s->oh * s->ow, wide = (places + 3) / 4 * 4;                         \
-        for (int c = 0; c < s->c; c++)                                                         \
+        const int wide = (s->oh * s->ow + 3) / 4 * 4;                                          \
+        for (int c = 0; c < s->c; c++, x += s->h * s->w)                                       \
             for (int i = 0; i < s->kh; i++)                                                    \
                 for (int j = 0; j < s->kw; j++, cols += wide) {                                \
-                    to *put = cols;                                                            \
-                    for (int y = 0; y < s->oh; y++) {                                          \
-                        const int row = y * s->sh - s->top + i * s->dh;                        \
-                        const from *in = x + (c * s->h + row) * s->w;                          \
-                        for (int z = 0; z < s->ow; z++) {                                      \
-                            const int col = z * s->sw - s->left + j * s->dw;                   \
-                            const int inside =                                                 \
-                                row >= 0 && row < s->h && col >= 0 && col < s->w;              \
-                            *put++ = inside ? (to)(in[col] - zero) : 0;                        \
-                        }                                                                      \
+                    const int top = i * s->dh - s->top, left = j * s->dw - s->left;            \
+                    const int z0 = first(left, s->sw), z1 = last(left, s->sw, s->ow, s->w);    \
+                    const int y1 = last(top, s->sh, s->oh, s->h);                              \
+                    memset(cols, 0, wide * sizeof *cols);                                      \
+                    for (int y = first(top, s->sh); y < y1; y++) {                             \
+                        const from *in = x + (top + y * s->sh) * s->w + left;                  \
+                        to *put = cols + y * s->ow;                                            \
+                        if (s->sw == 1)                                                        \
+                            for (int z = z0; z < z1; z++) put[z] = (to)(in[z] - zero);         \
+                        else                                                                   \
+                            for (int z = z0; z < z1; z++) put[z] = (to)(in[z * s->sw] - zero); \
                     }                                                                          \
-                    while (put < cols + wide) *put++ = 0;                                      \
                 }                                                                              \
     }
 COLUMNS(columns, float, float)
@@ -130,25 +137,44 @@ MULTIPLY(multiply8, int8_t, int16_t, v4h, v4i, load8, TIMES8)
 DENSE(dense, float, float, v4f, load, add)
 DENSE(dense8, int8_t, int16_t, v4i, load8, add8)
 
-/* One kernel a channel; weights [c][kh][kw], not packed. */
+/* One kernel a channel; weights [c][kh][kw], not packed. Each plane is copied between its zeros,
+ * less its zero point, so that the loops over 3 x 3 and 5 x 5 kernels are free of conditions. */
 #define DEPTHWISE(name, data, weight, sum)                                                     \
+    static inline __attribute__((always_inline)) void name##_plane(                            \
+        const sum *x, int wide, const weight *w, float scale, float bias, float *y,            \
+        const Shape *s, int kh, int kw, int dh, int dw) {                                      \
+        for (int i = 0; i < s->oh; i++)                                                        \
+            for (int j = 0; j < s->ow; j++) {                                                  \
+                const sum *in = x + i * s->sh * wide + j * s->sw;                              \
+                sum acc = 0;                                                                   \
+                for (int a = 0; a < kh; a++)                                                   \
+                    for (int b = 0; b < kw; b++)                                               \
+                        acc += in[a * dh * wide + b * dw] * w[a * kw + b];                     \
+                *y++ = acc * scale + bias;                                                     \
+            }                                                                                  \
+    }                                                                                          \
     KERNEL name(const data *x, int zero, const weight *w, const float *bias,                   \
-                     const float *scale, float *y, const Shape *s) {                           \
-        for (int c = 0; c < s->c; c++, x += s->h * s->w, w += s->kh * s->kw)                   \
-            for (int i = 0; i < s->oh; i++)                                                    \
-                for (int j = 0; j < s->ow; j++) {                                              \
-                    sum acc = 0;                                                               \
-                    for (int a = 0; a < s->kh; a++) {                                          \
-                        const int row = i * s->sh - s->top + a * s->dh;                        \
-                        if (row < 0 || row >= s->h) continue;                                  \
-                        for (int b = 0; b < s->kw; b++) {                                      \
-                            const int col = j * s->sw - s->left + b * s->dw;                   \
-                            if (col >= 0 && col < s->w)                                        \
-                                acc += (sum)(x[row * s->w + col] - zero) * w[a * s->kw + b];   \
-                        }                                                                      \
-                    }                                                                          \
-                    *y++ = (scale ? acc * scale[c] : acc) + (bias ? bias[c] : 0);              \
-                }                                                                              \
+                const float *scale, float *y, const Shape *s) {                                \
+        const int high = (s->oh - 1) * s->sh + (s->kh - 1) * s->dh + 1;                        \
+        const int wide = (s->ow - 1) * s->sw + (s->kw - 1) * s->dw + 1;                        \
+        const int rows = high - s->top < s->h ? high - s->top : s->h;                          \
+        const int cols = wide - s->left < s->w ? wide - s->left : s->w;                        \
+        const int even = s->dh == 1 && s->dw == 1 && s->kh == s->kw;                           \
+        sum plane[high * wide];                                                                \
+        memset(plane, 0, sizeof plane);                                                        \
+        for (int c = 0; c < s->c; c++, x += s->h * s->w, w += s->kh * s->kw) {                 \
+            for (int i = 0; i < rows; i++)                                                     \
+                for (int j = 0; j < cols; j++)                                                 \
+                    plane[(i + s->top) * wide + s->left + j] = (sum)x[i * s->w + j] - zero;    \
+            const float k = scale ? scale[c] : 1, b = bias ? bias[c] : 0;                      \
+            if (even && s->kh == 3)                                                            \
+                name##_plane(plane, wide, w, k, b, y, s, 3, 3, 1, 1);                          \
+            else if (even && s->kh == 5)                                                       \
+                name##_plane(plane, wide, w, k, b, y, s, 5, 5, 1, 1);                          \
+            else                                                                               \
+                name##_plane(plane, wide, w, k, b, y, s, s->kh, s->kw, s->dh, s->dw);          \
+            y += s->oh * s->ow;                                                                \
+        }                                                                                      \
     }
 DEPTHWISE(depthwise, float, float, float)
 DEPTHWISE(depthwise_u8, uint8_t, int8_t, int32_t)

@@ -147,6 +147,15 @@ def concat(e: Emitter, node: Node) -> None:
         _move(e, part.ravel(), e.ref(name), y, kind, scatter=True)
 
 
+def split(e: Emitter, node: Node) -> None:
+    """A tensor cut into pieces along an axis."""
+    x, axis = node.inputs[0], node.attributes.get("axis", 0)
+    source = np.arange(e.size(x), dtype=np.int32).reshape(e.shape(x))
+    ends = np.cumsum([e.shape(name)[axis] for name in node.outputs])
+    for name, part in zip(node.outputs, np.split(source, ends[:-1], axis), strict=True):
+        _move(e, part.ravel(), e.ref(x), e.out(name), e.c_type(name))
+
+
 def batch_norm(e: Emitter, node: Node) -> None:
     """With known statistics it is one product and one sum a channel."""
     scale, bias, mean, variance = (e.value(name) for name in node.inputs[1:5])
@@ -314,4 +323,5 @@ OPERATORS: dict[str, Callable[[Emitter, Node], None]] = {
     "Pad": pad,
     "QuantizeLinear": quantize,
     "Softmax": softmax,
+    "Split": split,
 }
