@@ -62,7 +62,7 @@ def _observe_detection(
 
 def frontend(run: Run) -> None:
     """Digits understood through each front end at each rate, leave-one-speaker-out (2.2, 4)."""
-    from projects.watchhar.speech_study import accuracy, spoken_digits
+    from projects.watchhar.speech_study import accuracy, prepare, spoken_digits
 
     digits, dataset = spoken_digits(run)
     params = run.params
@@ -70,12 +70,11 @@ def frontend(run: Run) -> None:
     aliased = [("frozen", rate, False) for rate in params["aliased_at"]]
     others = [(n, rate, True) for rate in params["front_ends_at"] for n in params["front_ends"]]
     for variant, rate, low_pass in run.cells([*frozen, *aliased, *others]):
+        prepared = prepare(digits, variant, rate, low_pass=low_pass)
         for speaker in np.unique(digits.speakers):
-            share = accuracy(digits, str(speaker), variant, rate, low_pass=low_pass, params=params)
-            labels = {"rate": rate, "low_pass": low_pass}
-            run.observe(
-                {"accuracy": share}, variant=variant, dataset=dataset, item=str(speaker), **labels
-            )
+            share = accuracy(digits, speaker, prepared, params)
+            labels = {"variant": variant, "rate": rate, "low_pass": low_pass}
+            run.observe({"accuracy": share}, dataset=dataset, item=str(speaker), **labels)
 
 
 def activities(run: Run) -> None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from common.errors import known
 from projects.watchhar import digits as speech
 
 if TYPE_CHECKING:
@@ -14,6 +18,7 @@ if TYPE_CHECKING:
     from common.run import Run
     from projects.watchhar.digits import Digits
 
+VARIANTS = ("frozen", "trainable", "host log-mel", "learned filters", "samples")
 VALIDATION = 6  # every sixth take of the training speakers says when to stop
 
 
@@ -29,31 +34,74 @@ def spoken_digits(run: Run) -> tuple[Digits, str]:
     return speech.load(found.files, takes=takes), speech.NAME
 
 
+@dataclass(frozen=True)
+class Prepared:
+    """What a network takes of the digits, and how to make such a network.
+
+    Attributes
+    ----------
+    inputs : ndarray, shape (n, samples) or (n, frames, mels)
+        What does not depend on training is computed once, for all speakers.
+    build : callable
+        Maps a number of channels to a fresh network.
+    """
+
+    inputs: np.ndarray
+    build: Callable[[int], nn.Module]
+
+
+def prepare(digits: Digits, variant: str, rate: int, *, low_pass: bool) -> Prepared:
+    """Bring digits to a rate and to what the network of a variant takes.
+
+    Parameters
+    ----------
+    digits : Digits
+        At 8 kHz.
+    variant : str
+        ``frozen`` or ``trainable`` front end, ``host log-mel`` computed beforehand by librosa,
+        ``learned filters``, or ``samples`` without any spectrum.
+    rate : int
+        Samples a second.
+    low_pass : bool
+        With or without a low-pass before that.
+    """
+    from torch import nn
+
+    from projects.watchhar.baseline_networks import FrameCNN, LearnedFilters, WaveCNN
+    from projects.watchhar.frontend import FrontEnd, host_log_mel
+    from projects.watchhar.training import Part, predict
+
+    known(variant, VARIANTS, "front end")
+    slower = speech.at_rate(digits, rate, low_pass=low_pass)
+    audio, layers = slower.audio, FrontEnd(rate)
+    if variant == "samples":
+        return Prepared(audio, lambda channels: WaveCNN(10, rate, channels=channels))
+    make: Callable[[], nn.Module] = nn.Identity
+    if variant == "frozen":
+        audio = predict(layers, Part.of(digits.labels, audio).inputs).numpy()
+    elif variant == "host log-mel":
+        audio = host_log_mel(audio, layers)
+    elif variant == "trainable":
+        make = partial(FrontEnd, rate, trainable=True)
+    else:
+        make = partial(LearnedFilters, rate)
+    mels = layers.n_mels
+    return Prepared(audio, lambda channels: FrameCNN(10, make(), n_mels=mels, channels=channels))
+
+
 def accuracy(
-    digits: Digits,
-    speaker: str,
-    variant: str,
-    rate: int,
-    *,
-    low_pass: bool,
-    params: dict[str, Any],
-    seed: int = 0,
+    digits: Digits, speaker: str, prepared: Prepared, params: dict[str, Any], *, seed: int = 0
 ) -> float:
     """Share of a speaker's digits that a network trained on the others recognises.
 
     Parameters
     ----------
     digits : Digits
-        At 8 kHz.
+        Whose labels, speakers and takes count.
     speaker : str
         Whom to leave out.
-    variant : str
-        ``frozen`` or ``trainable`` front end, ``host log-mel`` computed beforehand by librosa,
-        ``learned filters``, or ``samples`` without any spectrum.
-    rate : int
-        To which the sound is brought first.
-    low_pass : bool
-        With or without a low-pass.
+    prepared : Prepared
+        See there.
     params : dict
         ``channels`` and ``training``.
     seed : int
@@ -64,15 +112,14 @@ def accuracy(
     from projects.watchhar.augmentation import NONE
     from projects.watchhar.training import Part, Settings, fit, predict
 
-    slower = speech.at_rate(digits, rate, low_pass=low_pass)
     with torch.random.fork_rng([]):
         torch.manual_seed(seed)
-        model, inputs = _build(variant, slower, params["channels"])
+        model = prepared.build(params["channels"])
     tested = digits.speakers == speaker
     chosen = ~tested & (digits.takes % VALIDATION == VALIDATION - 1)
     if not chosen.any():
         chosen = ~tested & (digits.takes == digits.takes.max())
-    everything = Part.of(digits.labels, inputs)
+    everything = Part.of(digits.labels, prepared.inputs)
     train, validation, test = (
         everything.rows(torch.from_numpy(np.flatnonzero(mask)))
         for mask in (~tested & ~chosen, chosen, tested)
@@ -80,26 +127,3 @@ def accuracy(
     fit(model, train, validation, Settings(**params["training"], augmentation=NONE), seed=seed)
     answers = predict(model, test.inputs).argmax(dim=1)
     return float((answers == test.labels).float().mean())
-
-
-def _build(variant: str, digits: Digits, channels: int) -> tuple[nn.Module, np.ndarray]:
-    """Network, and what it takes; what a front end without parameters gives is computed once."""
-    from torch import nn
-
-    from projects.watchhar.baseline_networks import FrameCNN, LearnedFilters, WaveCNN
-    from projects.watchhar.frontend import FrontEnd, host_log_mel
-    from projects.watchhar.training import Part, predict
-
-    if variant == "samples":
-        return WaveCNN(10, digits.rate, channels=channels), digits.audio
-    layers = FrontEnd(digits.rate, trainable=variant == "trainable")
-    frontend: nn.Module = nn.Identity()
-    inputs = digits.audio
-    if variant == "frozen":
-        inputs = predict(layers, Part.of(digits.labels, digits.audio).inputs).numpy()
-    elif variant == "host log-mel":
-        inputs = host_log_mel(digits.audio, layers)
-    else:
-        frontend = layers if variant == "trainable" else LearnedFilters(digits.rate)
-    network = FrameCNN(10, frontend, n_mels=layers.n_mels, channels=channels)
-    return network, inputs
