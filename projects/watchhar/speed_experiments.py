@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
+    from common.hardware.targets.wearable.chips import Interval
     from common.run import Run
 
 
@@ -37,16 +38,22 @@ def wearable(run: Run) -> None:
     """Both stages on every part of the wearable target, in floats and eight bits (section 7)."""
     import torch
 
-    from projects.watchhar.speed_study import LIBROSA, profiled
+    from common.hardware.targets.wearable.chips import Interval
+    from projects.watchhar.speed_study import CLASSIFIER, DETECTOR, LIBROSA, profiled
 
     run.synthetic("noise", "windows of noise; how long a network takes does not depend on them")
     run.skip(LIBROSA, "instructions are counted on a C program, which Python's libraries are not")
-    for model in run.cells(run.params["models"]):
+    energies: dict[tuple[str, str], dict[str, Interval]] = {}
+    for model in run.params["models"]:
         torch.manual_seed(0)
         for row in profiled(model, run.params).itertuples():
+            labels = {"part": row.target, "precision": row.precision}
             if row.quantity == "skipped":
                 run.skip(f"{model}, {row.precision}, {row.target}", row.note)
                 continue
+            if row.quantity == "energy":
+                found = energies.setdefault((row.target, row.precision), {})
+                found[model] = Interval(row.value, row.low, row.high)
             run.observe(
                 {row.quantity: row.value},
                 variant=model,
@@ -54,11 +61,45 @@ def wearable(run: Run) -> None:
                 unit=row.unit,
                 measurement=row.measurement,
                 meter=row.meter,
-                part=row.target,
-                precision=row.precision,
                 low=row.low,
                 high=row.high,
+                **labels,
             )
+    for (part, bits), found in energies.items():
+        if DETECTOR in found and CLASSIFIER in found:
+            _observe_battery(run, found[DETECTOR], found[CLASSIFIER], part=part, precision=bits)
+
+
+def _observe_battery(
+    run: Run, detection: Interval, classification: Interval, **labels: str
+) -> None:
+    """Hours of a battery: the microphone behind the detector, and always on without one."""
+    from common.hardware.targets.wearable.chips import METER, battery_life
+    from projects.watchhar.speed_study import HOURLY_CLASSIFICATIONS, HOURLY_DETECTIONS
+
+    loads = [(classification, HOURLY_CLASSIFICATIONS)]
+    lives = {("always listening", 1.0): battery_life(loads, microphone_duty=1.0)}
+    for share in run.params["event_shares"]:
+        loads = [
+            (detection, HOURLY_DETECTIONS),
+            (classification, share * HOURLY_CLASSIFICATIONS),
+        ]
+        lives["gated microphone", share] = battery_life(
+            loads, microphone_duty=share, wakes_per_hour=run.params["wakes_per_hour"]
+        )
+    for (variant, share), life in lives.items():
+        run.observe(
+            {"battery_life": life.value},
+            variant=variant,
+            dataset="noise",
+            unit="h",
+            measurement="modelled",
+            meter=METER,
+            low=life.low,
+            high=life.high,
+            event_share=share,
+            **labels,
+        )
 
 
 def precision(run: Run) -> None:

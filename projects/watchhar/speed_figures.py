@@ -11,32 +11,40 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 PUBLISHED = {"event detector": 9.3, "classifier": 11.8}  # ms on the paper's watch
-SEPARATE = ("separate, librosa", "separate, numpy")
-STAGES = ("front end", "network", "sound encoder", "motion encoder", "fusion and head")
+UNIFIED = "unified graph"
+# What a bar adds up, by its label: variant and stages.
+BARS = {
+    "separate, librosa": ("separate, librosa", ("front end", "network")),
+    "separate, numpy": ("separate, numpy", ("front end", "network")),
+    UNIFIED: (UNIFIED, ("front end", "network")),
+    "its stages, each alone": (
+        UNIFIED,
+        ("front end", "sound encoder", "motion encoder", "fusion and head"),
+    ),
+}
 
 
 def speed(observations: pd.DataFrame) -> Figure:
     """Stages of each way of preprocessing, stacked."""
     rows = observations[observations["metric"] == "latency"]
     medians = rows.groupby(["variant", "stage"])["value"].median()
-    variants = [*SEPARATE, "unified graph"]
-    fig, ax = figure(1, 1, width=9, height=2.8)
-    palette = colours(STAGES)
-    for place, variant in enumerate(variants):
+    stages = list(dict.fromkeys(stage for _, parts in BARS.values() for stage in parts))
+    fig, ax = figure(1, 1, width=9, height=3.2)
+    palette, labelled = colours(stages), set()
+    for place, (label, (variant, parts)) in enumerate(BARS.items()):
         left = 0.0
-        for stage in STAGES:
-            width = medians.get((variant, stage), 0.0)
-            label = stage if variant == ("unified graph", "separate, librosa")[place == 0] else None
-            ax.barh(place, width, left=left, color=palette[stage], label=label if width else None)
+        for stage in parts:
+            width, name = medians[variant, stage], None if stage in labelled else stage
+            ax.barh(place, width, left=left, color=palette[stage], label=name)
+            labelled.add(stage)
             left += width
-        ax.vlines(medians[variant, "total"], place - 0.45, place + 0.45, color="#222222")
-    ax.set_yticks(range(len(variants)), variants)
-    ax.set_ylim(len(variants) - 0.5, -0.5)
+        if label == variant:
+            ax.vlines(medians[variant, "total"], place - 0.45, place + 0.45, color="#222222")
+    ax.set_yticks(range(len(BARS)), BARS)
+    ax.set_ylim(len(BARS) - 0.5, -0.5)
     ax.grid(axis="y", visible=False)
     ax.set_xlabel("time [ms]")
-    handles, names = ax.get_legend_handles_labels()
-    unique = dict(zip(names, handles, strict=True))
-    ax.legend(unique.values(), unique.keys(), loc="center left", bbox_to_anchor=(1.0, 0.5))
+    ax.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
     return fig
 
 

@@ -31,7 +31,9 @@ if TYPE_CHECKING:
 
 Calls = dict[tuple[str, str], Callable[[], Any]]
 UNIFIED, LIBROSA, LEAN = "unified graph", "separate, librosa", "separate, numpy"
-DETECTOR, STREAM = "event detector", "streaming runtime"
+DETECTOR, CLASSIFIER, STREAM = "event detector", "classifier", "streaming runtime"
+# The detector looks once a second, the classifier five times (the defaults of the runtime).
+HOURLY_DETECTIONS, HOURLY_CLASSIFICATIONS = 3600.0, 18000.0
 AXES, CLASSES = 6, 27
 
 
@@ -81,6 +83,7 @@ def timed_calls(folder: Path, rates: Sequence[int]) -> Calls:
     calls: Calls = {(UNIFIED, "total"): _call(model.path, imu.numpy(), audio.numpy())}
     calls |= {(UNIFIED, stage): _call(stages[stage], *taken[stage]) for stage in STAGES}
     network = onnx_runner(stages["network"])
+    calls[UNIFIED, "network"] = partial(network, [imu.numpy(), spectrogram])
     for variant, host in ((LIBROSA, partial(host_log_mel, like=front)), (LEAN, LeanLogMel(front))):
         calls[variant, "front end"] = partial(host, sound)
         calls[variant, "network"] = partial(network, [imu.numpy(), spectrogram])
