@@ -45,11 +45,14 @@ def test_a_float_program_agrees_and_can_be_timed(model, inputs, tmp_path):
 
 @pytest.mark.slow
 @needs_executorch
-def test_eight_bits_are_close(model, inputs, tmp_path):
-    options = {"precision": "int8", "calibration": inputs, "keep_float": ["3"]}
-    made = export_executorch(model, inputs[0], tmp_path / "a.pte", **options)
-    assert made.precision == "int8" and made.kept_float == ("3",)
-    assert 0 < made.max_abs_difference < 0.05 * made.scale
+def test_eight_bits_are_close_and_named_modules_stay_exact(model, inputs, tmp_path):
+    options = {"precision": "int8", "calibration": inputs}
+    whole = export_executorch(model, inputs[0], tmp_path / "a.pte", **options)
+    part = export_executorch(model, inputs[0], tmp_path / "b.pte", keep_float=["0", "3"], **options)
+    assert whole.precision == "int8" and part.kept_float == ("0", "3")
+    assert 1e-4 * whole.scale < whole.max_abs_difference < 0.05 * whole.scale
+    # all layers that could be quantised are kept
+    assert part.max_abs_difference < 0.1 * whole.max_abs_difference
 
 
 def test_a_method_keeps_its_program_alive(monkeypatch, tmp_path):

@@ -119,8 +119,7 @@ def _quantised(
         recipe = quantizer.XNNPACKQuantizer().set_global(
             quantizer.get_symmetric_quantization_config(is_per_channel=True)
         )
-        for name in keep_float:
-            recipe.set_module_name(name, None)
+        recipe.set_filter_function(lambda node: not _inside(node, keep_float))
         prepared = pt2e.prepare_pt2e(torch.export.export(module, inputs).module(), recipe)
         for each in calibration:
             prepared(*each)
@@ -129,3 +128,10 @@ def _quantised(
         reason = f"{type(error).__name__}: {error}"
         raise Unavailable(f"int8 through torchao and XNNPACK fails here: {reason}") from error
     return _program(converted, inputs)
+
+
+def _inside(node: torch.fx.Node, modules: Sequence[str]) -> bool:
+    """Whether an exported operation belongs to one of the modules or to what is below it."""
+    paths = [path for path, _ in node.meta.get("nn_module_stack", {}).values()]
+    # a path ends in the dotted name, with the root in front of it in some versions of PyTorch
+    return any(f".{path}".endswith(f".{name}") for path in paths for name in modules)

@@ -104,7 +104,7 @@ def profile(
     --------
     >>> import torch
     >>> table = profile(torch.nn.Linear(4, 2), [torch.ones(1, 4)], targets=["w5"])
-    >>> table.set_index("quantity").value["macs"]
+    >>> float(table.set_index("quantity").value["macs"])
     8.0
     """
     import pandas as pd
