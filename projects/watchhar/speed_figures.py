@@ -50,7 +50,9 @@ def speed(observations: pd.DataFrame) -> Figure:
 
 def wearable(observations: pd.DataFrame) -> Figure:
     """Latency of each stage on each part of the target."""
-    rows = observations[observations["metric"] == "latency"]
+    rows = observations[
+        (observations["metric"] == "latency") & observations["variant"].isin(PUBLISHED)
+    ]
     names = sorted(rows["variant"].unique())
     fig, axes = figure(1, len(names), width=5.2 * len(names), height=3.4, squeeze=False)
     parts = sorted(rows["part"].unique())

@@ -35,6 +35,8 @@ DETECTOR, CLASSIFIER, STREAM = "event detector", "classifier", "streaming runtim
 # The detector looks once a second, the classifier five times (the defaults of the runtime).
 HOURLY_DETECTIONS, HOURLY_CLASSIFICATIONS = 3600.0, 18000.0
 AXES, CLASSES = 6, 27
+FAST_RATE = 16_000
+FAST_SAMPLES = AUDIO_SAMPLES * FAST_RATE // AUDIO_RATE
 
 
 def released_front_end() -> FrontEnd:
@@ -45,13 +47,22 @@ def released_front_end() -> FrontEnd:
 
 
 def noise(seed: int = 0) -> dict[str, torch.Tensor]:
-    """One window of each input: ``imu``, ``audio``, and ``motion`` for the detector."""
+    """One window of each input: of the classifier, of the detector, and of sound at 16 kHz."""
     generator = torch.Generator().manual_seed(seed)
     return {
         "imu": torch.randn(1, IMU_SAMPLES, AXES, generator=generator),
         "audio": 0.1 * torch.randn(1, AUDIO_SAMPLES, generator=generator),
         "motion": torch.randn(1, DETECTOR_SAMPLES, AXES, generator=generator),
+        "fast audio": 0.1 * torch.randn(1, FAST_SAMPLES, generator=generator),
     }
+
+
+MODELS: dict[str, tuple[Callable[[], torch.nn.Module], list[str]]] = {
+    DETECTOR: (EventDetector, ["motion"]),
+    CLASSIFIER: (lambda: WatchHARClassifier(frontend=released_front_end()), ["imu", "audio"]),
+    "front end": (released_front_end, ["audio"]),
+    "front end, 16 kHz": (partial(FrontEnd, FAST_RATE), ["fast audio"]),
+}
 
 
 def timed_calls(folder: Path, rates: Sequence[int]) -> Calls:
@@ -126,16 +137,12 @@ def _front_ends(folder: Path, rate: int) -> Calls:
 
 
 def profiled(model: str, params: Mapping[str, Any]) -> pd.DataFrame:
-    """Profile of one stage at its published size, in floats and eight bits."""
-    generator = range(params["calibration"])
-    if model == DETECTOR:
-        module, names = EventDetector(), ["motion"]
-    else:
-        module, names = WatchHARClassifier(frontend=released_front_end()), ["imu", "audio"]
-    windows = [[noise(seed)[name] for name in names] for seed in generator]
-    return profile(
-        module, windows[0], calibration=windows, targets=params["parts"], runs=params["runs"]
-    )
+    """Profile of a model at its published size; a stage also in eight bits, a front end not."""
+    build, names = MODELS[known(model, MODELS, "model")]
+    windows = [[noise(seed)[name] for name in names] for seed in range(params["calibration"])]
+    calibration = windows if model in (DETECTOR, CLASSIFIER) else ()
+    options = {"targets": params["parts"], "runs": params["runs"]}
+    return profile(build(), windows[0], calibration=calibration, **options)
 
 
 def quantised(
