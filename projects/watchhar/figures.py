@@ -32,9 +32,9 @@ def accuracy(observations: pd.DataFrame) -> Figure:
 
 
 def confusion(observations: pd.DataFrame) -> Figure:
-    rows = observations[
-        (observations["metric"] == "windows") & (observations["variant"] == "watchhar")
-    ]
+    rows = observations[observations["metric"] == "windows"]
+    name = "watchhar" if (rows["variant"] == "watchhar").any() else rows["variant"].iloc[0]
+    rows = rows[rows["variant"] == name]
     counts = rows.pivot_table(
         index="truth", columns="answer", values="value", aggfunc="sum", fill_value=0
     )
@@ -45,7 +45,7 @@ def confusion(observations: pd.DataFrame) -> Figure:
     image = ax.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     ax.set_xticks(range(len(names)), names, rotation=90)
     ax.set_yticks(range(len(names)), names)
-    ax.set(xlabel="answer", ylabel="activity")
+    ax.set(title=name, xlabel="answer", ylabel="activity")
     ax.grid(visible=False)
     fig.colorbar(image, ax=ax, shrink=0.7, label="share of the activity's windows")
     return fig
