@@ -122,8 +122,8 @@ def precision(run: Run) -> None:
             answer = onnx_runner(export.path)
             labels = {"variant": name, "dataset": dataset, "data": label}
             run.observe({"bytes": export.bytes}, unit="B", **labels)
-            pairs = zip(test.imu, test.audio, strict=True)
-            found = np.array([answer([m[None], a[None]])[0][0].argmax() for m, a in pairs])
+            pairs = zip(test.imu.astype(np.float32), test.audio.astype(np.float32), strict=True)
+            found = np.array([answer([m[None], a[None]])[0].argmax() for m, a in pairs])
             for person in np.unique(test.participants):
                 right = (found == test.labels)[test.participants == person]
                 run.observe({"accuracy": right.mean()}, item=str(person), **labels)

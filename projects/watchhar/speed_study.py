@@ -150,10 +150,8 @@ def quantised(
 ) -> dict[str, Export]:
     """Exports of a trained classifier in several precisions, calibrated on its own windows."""
     model = Normalised(trained.model, trained.scale.scale, trained.scale.shift)
-    inputs = [
-        [torch.from_numpy(windows.imu[k : k + 1]), torch.from_numpy(windows.audio[k : k + 1])]
-        for k in range(len(windows))
-    ]
+    arrays = (torch.from_numpy(x).float() for x in (windows.imu, windows.audio))
+    inputs = [list(pair) for pair in zip(*(array.split(1) for array in arrays), strict=True)]
     options: dict[str, dict[str, Any]] = {
         "int8": {"calibration": inputs},
         "int8, front end too": {"calibration": inputs, "protect_log": False},
