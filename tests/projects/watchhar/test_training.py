@@ -41,7 +41,7 @@ def test_the_best_weights_stay():
     settings = Settings(epochs=20, learning_rate=0.5, patience=3, augmentation=NONE)
     losses = fit(model, blobs(), noise, settings)
     loss = loss_function(blobs().labels, settings)(model(*noise.inputs), noise.labels)
-    assert float(loss) == pytest.approx(min(losses), rel=1e-5)
+    assert loss.item() == pytest.approx(min(losses), rel=1e-5)
     assert len(losses) == int(np.argmin(losses)) + 1 + 3  # patience ends it
 
 
