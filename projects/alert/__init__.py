@@ -13,6 +13,7 @@ _HOME = {
     "Goals": "goals",
     "KalmanConfig": "filters",
     "ProfileTable": "profile",
+    "wrap": "sessions",
 }
 __all__ = [*_HOME]
 __getattr__, __dir__ = lazy(__name__, _HOME)

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import asdict
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.special import ndtri
@@ -22,8 +22,7 @@ from projects.alert.profile import ProfileTable
 RESOLUTION = 1e-6
 
 
-@dataclass(frozen=True)
-class Decision:
+class Decision(NamedTuple):
     """What to run for the next input.
 
     Attributes
@@ -113,6 +112,9 @@ class AlertController:
         self.idle = IdleRatio.start(self.config, profile.idle_ratio)
         self.now: float | None = None
         self._candidates = Candidates.of(profile)
+        self._pairs = list(
+            zip(self._candidates.model.tolist(), self._candidates.setting.tolist(), strict=True)
+        )
         self._depth: list[int] = profile.stages.tolist()
         self._open: int | None = None
         self._deadline = math.nan
@@ -136,19 +138,18 @@ class AlertController:
             goals.check(self.profile, self.overhead)
         deadline = goals.deadline - self.overhead
         estimates = self._estimate(goals, deadline)
-        pick = choose(estimates, goals, deadline, self._candidates.rank)
+        pick = choose(estimates, goals, self._candidates.earliest)
         self._open, self._deadline = pick, deadline
-        i, j = int(self._candidates.model[pick]), int(self._candidates.setting[pick])
-        late = bool(estimates.output[pick] > deadline)
+        i, j = self._pairs[pick]
         accuracy, energy = float(estimates.accuracy[pick]), float(estimates.energy[pick])
         return Decision(
             self.profile.models[i],
             self.profile.settings[j],
             deadline if self._depth[i] > 1 else None,
-            float(estimates.p_output[pick]),
+            self._p_output(pick, deadline),
             accuracy,
             energy,
-            _relaxed(goals, accuracy, energy, late),
+            _relaxed(goals, accuracy, energy, late=estimates.p_output[pick] < 0.5),
         )
 
     def observe(
@@ -186,16 +187,18 @@ class AlertController:
         """
         if self._open is None:
             raise ValueError("observe() before decide(): nothing was decided for this input")
+        # everything is checked before anything is learnt
+        ratio, whole = self._slow_down(latency, completed_stage)
+        idle_ratio = self._idle_ratio(power_active, power_idle)
         self._tick(now)
-        if latency is not None:
-            ratio, whole = self._slow_down(latency, completed_stage)
-            if killed or not whole:
-                self.xi.at_least(ratio)
-            else:
-                self.xi.update(ratio)
-        else:
+        if ratio is None:
             self.xi.miss()
-        self._observe_power(power_active, power_idle)
+        elif killed or not whole:
+            self.xi.at_least(ratio)
+        else:
+            self.xi.update(ratio)
+        if idle_ratio is not None:
+            self.idle.update(idle_ratio)
         self._open = None
 
     def to_json(self) -> str:
@@ -233,18 +236,26 @@ class AlertController:
 
     def _estimate(self, goals: Goals, deadline: float) -> Estimates:
         mu, sd, phi = self.xi.mu, math.sqrt(self.xi.variance), self.idle.phi
-        expected = self._candidates.expect(mu, sd, phi, deadline)
         if goals.probability is None:
-            return expected
+            return self._candidates.expect(mu, sd, phi, deadline)
         guarded = mu + sd * float(ndtri(goals.probability))
-        at_quantile = self._candidates.at(guarded, phi, deadline)
-        return at_quantile._replace(p_output=expected.p_output)
+        return self._candidates.at(guarded, phi, deadline)
 
-    def _slow_down(self, latency: float, completed_stage: int | None) -> tuple[float, bool]:
+    def _p_output(self, pick: int, deadline: float) -> float:
+        z = (deadline / float(self._candidates.ends[pick]) - self.xi.mu) / math.sqrt(
+            self.xi.variance
+        )
+        return 0.5 * math.erfc(-z / math.sqrt(2))
+
+    def _slow_down(
+        self, latency: float | None, completed_stage: int | None
+    ) -> tuple[float | None, bool]:
         """Measured over profiled latency, and whether the profiled stage was reached."""
+        if latency is None:
+            return None, False
         if not 0 < latency < math.inf:
             raise ValueError(f"latency is {latency} s; it must be positive (None: not measured)")
-        i, j = (index[self._open] for index in (self._candidates.model, self._candidates.setting))
+        i, j = self._pairs[self._open]
         depth = self._depth[i]
         stage = depth if completed_stage is None else completed_stage
         if stage not in range(depth + 1):
@@ -255,13 +266,13 @@ class AlertController:
         profiled = self.profile.latency[i, max(stage, 1) - 1, j]
         return float(latency / profiled), stage > 0
 
-    def _observe_power(self, active: float | None, idle: float | None) -> None:
+    def _idle_ratio(self, active: float | None, idle: float | None) -> float | None:
         for name, value in (("power_active", active), ("power_idle", idle)):
             if value is not None and not 0 < value < math.inf:
                 raise ValueError(f"{name} is {value} W; it must be positive (None: not measured)")
-        if idle is not None:
-            running = self._candidates.power[self._open] if active is None else active
-            self.idle.update(float(idle / running))
+        if idle is None:
+            return None
+        return float(idle / (self._candidates.power[self._open] if active is None else active))
 
     def _tick(self, now: float | None) -> None:
         if now is None:
@@ -271,41 +282,52 @@ class AlertController:
         self.now = now
 
 
-def choose(estimates: Estimates, goals: Goals, deadline: float, rank: np.ndarray) -> int:
+def choose(estimates: Estimates, goals: Goals, earliest: int) -> int:
     """Return the place of the best pair (section 2.2 and step 7).
 
-    Ties go to lower energy, then to lower ``rank`` (latency, then place in the profile).
+    Ties go to lower energy, then to the earlier place: see :class:`Candidates`.
+
+    Parameters
+    ----------
+    estimates : Estimates
+        Of shape (N,).
+    goals : Goals
+        Of this input.
+    earliest : int
+        Place of the pair to fall back to, when nothing is expected in time.
     """
-    on_time = estimates.output <= deadline
+    on_time = estimates.on_time
     if goals.accuracy is not None:
-        feasible = on_time & (estimates.accuracy >= goals.accuracy)
-        pick = _cheapest(feasible, estimates, rank)
+        feasible = estimates.accuracy >= goals.accuracy
+        feasible &= on_time
+        pick = _cheapest(feasible, estimates)
         if feasible[pick]:
             return pick
     else:
-        affordable = on_time & (estimates.energy <= goals.energy)
-        if affordable.any():
-            return _best(affordable, estimates, rank)
-    if on_time.any():
-        return _best(on_time, estimates, rank)
-    return int(estimates.output.argmin())
+        affordable = estimates.energy <= goals.energy
+        affordable &= on_time
+        pick = _most_accurate(affordable, estimates)
+        if affordable[pick]:
+            return pick
+    pick = _most_accurate(on_time, estimates)
+    return pick if on_time[pick] else earliest
 
 
-def _best(allowed: np.ndarray, estimates: Estimates, rank: np.ndarray) -> int:
+def _most_accurate(allowed: np.ndarray, estimates: Estimates) -> int:
     accuracy = np.where(allowed, estimates.accuracy, -np.inf)
-    return _cheapest(accuracy >= accuracy.max() - RESOLUTION, estimates, rank)
+    return _cheapest(accuracy >= accuracy[accuracy.argmax()] - RESOLUTION, estimates)
 
 
-def _cheapest(allowed: np.ndarray, estimates: Estimates, rank: np.ndarray) -> int:
-    energy = np.where(allowed, estimates.energy, np.inf)
-    lowest = np.flatnonzero(energy == energy.min())
-    return int(lowest[0] if len(lowest) == 1 else lowest[rank[lowest].argmin()])
+def _cheapest(allowed: np.ndarray, estimates: Estimates) -> int:
+    return int(np.where(allowed, estimates.energy, np.inf).argmin())
 
 
 def _relaxed(goals: Goals, accuracy: float, energy: float, late: bool) -> tuple[str, ...]:
-    missed = {
-        "energy": goals.energy is not None and energy > goals.energy,
-        "accuracy": goals.accuracy is not None and accuracy < goals.accuracy,
-        "deadline": late,
-    }
-    return tuple(goal for goal, given_up in missed.items() if given_up)
+    missed = []
+    if goals.energy is not None and energy > goals.energy:
+        missed.append("energy")
+    if goals.accuracy is not None and accuracy < goals.accuracy:
+        missed.append("accuracy")
+    if late:
+        missed.append("deadline")
+    return tuple(missed)

@@ -7,14 +7,13 @@ the idea of the paper: one random variable speaks for all of them.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy.special import ndtr
 
+from projects.alert.normal import DENSITY, cdf, positive_part
 from projects.alert.profile import ProfileTable
-
-_DENSITY = 1 / np.sqrt(2 * np.pi)
 
 
 class Estimates(NamedTuple):
@@ -23,105 +22,116 @@ class Estimates(NamedTuple):
     Attributes
     ----------
     p_output : ndarray
-        Probability of an output at the deadline.
+        Probability of an output at the deadline; 0 or 1 where xi is taken as known.
     accuracy : ndarray
         Expected accuracy of what is there at the deadline.
     energy : ndarray
         Joules over the whole period, the idle rest included.
-    output : ndarray
-        Seconds to the first output.
     """
 
     p_output: np.ndarray
     accuracy: np.ndarray
     energy: np.ndarray
-    output: np.ndarray
+
+    @property
+    def on_time(self) -> np.ndarray:
+        """Whether the first output is expected by the deadline: mu t <= T, so Pr >= 1/2."""
+        return self.p_output >= 0.5
 
 
 @dataclass(frozen=True, eq=False)
 class Candidates:
-    """All pairs (i, j) of a profile in one row: those of traditional networks, then anytime ones.
+    """All pairs (i, j) of a profile in one row, the faster before the slower.
+
+    The order settles ties: of equal pairs the first is taken, which is the faster one and then the
+    one that stands first in the profile.
 
     Attributes
     ----------
     model, setting : ndarray, shape (N,)
         Index i of the network and j of the setting.
-    rank : ndarray, shape (N,)
-        Place of each pair by latency and then by its place in the profile, which settles ties.
     ends : ndarray, shape (N + S' A,)
         Profiled seconds to the end of the first stage of each pair, then to the end of each of the
         S' further stages of the A anytime pairs.
     last : ndarray, shape (N,)
         Profiled seconds to the end of the last stage.
-    gain : ndarray, shape (N,)
-        Accuracy of the first stage above having no output.
-    later_gain : ndarray, shape (S', A)
-        What each further stage adds to accuracy.
+    gain : ndarray, shape (N + S' A,)
+        Accuracy that each of these stages adds, the first to that of having no output.
     power : ndarray, shape (N,)
         Watts while running.
+    anytime : ndarray of int, shape (A,)
+        Places of the anytime pairs.
     fail : float
         Accuracy of having no output.
     """
 
     model: np.ndarray
     setting: np.ndarray
-    rank: np.ndarray
     ends: np.ndarray
     last: np.ndarray
     gain: np.ndarray
-    later_gain: np.ndarray
     power: np.ndarray
+    anytime: np.ndarray
     fail: float
 
     @classmethod
     def of(cls, profile: ProfileTable) -> Candidates:
         """Lay out a profile."""
-        i, j = np.indices(profile.power.shape).reshape(2, -1)
-        order = np.argsort(profile.is_anytime[i], kind="stable")
-        i, j = i[order], j[order]
-        a, b = (index[len(i) - _anytime_pairs(profile) :] for index in (i, j))
+        order = np.argsort(profile.final_latency, axis=None, kind="stable")
+        i, j = (index[order] for index in np.indices(profile.power.shape).reshape(2, -1))
         last = profile.final_latency[i, j]
+        anytime = np.flatnonzero(profile.is_anytime[i])
+        a, b = i[anytime], j[anytime]
         # A shallower network's missing stages end with its last one and add nothing.
-        later = np.where(
-            np.isnan(profile.latency[a, 1:, b]),
-            profile.final_latency[a, b, None],
-            profile.latency[a, 1:, b],
-        )
+        later = profile.latency[a, 1:, b]
+        later = np.where(np.isnan(later), last[anytime, None], later)
+        added = np.nan_to_num(np.diff(profile.accuracy[a], axis=1))
         return cls(
             i,
             j,
-            np.lexsort((order, last)).argsort(),
             np.concatenate([profile.latency[i, 0, j], later.T.ravel()]),
             last,
-            profile.accuracy[i, 0] - profile.fail_accuracy,
-            np.nan_to_num(np.diff(profile.accuracy[a], axis=1)).T.copy(),
+            np.concatenate([profile.accuracy[i, 0] - profile.fail_accuracy, added.T.ravel()]),
             profile.power[i, j],
+            anytime,
             profile.fail_accuracy,
         )
+
+    def __len__(self) -> int:
+        return len(self.last)
+
+    @cached_property
+    def earliest(self) -> int:
+        """Place of the pair with the earliest first output."""
+        return int(self.ends[: len(self)].argmin())
 
     def expect(self, mu: Any, sd: Any, phi: Any, deadline: Any) -> Estimates:
         """Expectations over xi (steps 4 to 6).
 
-        An anytime network stops at the deadline, so its running time is E[min(xi t, T)], in closed
-        form; a traditional one runs to its end, mu t.
+        An anytime network stops at the deadline, so its running time is E[min(max(xi, 0) t, T)], in
+        closed form; a traditional one runs to its end, mu t.
 
         Parameters
         ----------
         mu, sd, phi, deadline : float or ndarray of shape (G, 1)
             Mean and standard deviation of xi, idle ratio, T_goal in seconds.
         """
-        z = ((deadline / sd) / self.ends) - mu / sd
-        p = ndtr(z)
-        run = mu * self.last
-        if self.later_gain.size:
-            n, anytime = self._shape[1], self._anytime
-            z, in_time = z[..., -n:], p[..., -n:]
-            expected = sd * np.exp(-0.5 * z * z)
-            expected *= -_DENSITY
-            expected += mu * in_time
-            expected *= self.last[anytime]
-            run[..., anytime] = expected + deadline * (1 - in_time)
-        return self._estimates(p, run, mu, phi, deadline)
+        z = self._rates * (deadline / sd)
+        z -= mu / sd
+        p = cdf(z)
+        run = self.last * mu
+        if count := len(self.anytime):
+            # The last stage ends E[(T - xi t)+] = sd t (z Phi(z) + phi(z)) before the deadline. A
+            # normal xi may fall below zero, a time may not: that part is taken off.
+            z = z[..., -count:]
+            early = np.exp(-0.5 * z * z)
+            early *= DENSITY
+            early += z * p[..., -count:]
+            early -= positive_part(-mu / sd)
+            early *= self._longest
+            early *= sd
+            run[self._anytime_in(run)] = deadline - early
+        return self._estimates(p, run, phi, deadline)
 
     def at(self, xi: Any, phi: Any, deadline: Any) -> Estimates:
         """Outcome for a known xi: its mean, a quantile of it, or the truth (the Oracle's).
@@ -131,43 +141,46 @@ class Candidates:
         xi, phi, deadline : float or ndarray of shape (G, 1)
             xi may also have shape (G, N).
         """
-        run = xi * self.last
-        if self.later_gain.size:
-            run[..., self._anytime] = np.minimum(run[..., self._anytime], deadline)
+        run = np.minimum(xi * self.last, deadline * self._cuts)
         done = (self._spread(xi) * self.ends <= deadline).astype(float)
-        return self._estimates(done, run, xi, phi, deadline)
+        return self._estimates(done, run, phi, deadline)
 
-    @property
-    def _shape(self) -> tuple[int, int]:
-        return self.later_gain.shape  # type: ignore[return-value]
+    @cached_property
+    def _rates(self) -> np.ndarray:
+        return 1 / self.ends
 
-    @property
-    def _anytime(self) -> slice:
-        return slice(len(self.last) - self._shape[1], None)
+    @cached_property
+    def _longest(self) -> np.ndarray:
+        return self.last[self.anytime]
+
+    @cached_property
+    def _cuts(self) -> np.ndarray:
+        """Deadlines after which a run is stopped: one for anytime pairs, else infinitely many."""
+        cuts = np.full(len(self), np.inf)
+        cuts[self.anytime] = 1.0
+        return cuts
+
+    def _anytime_in(self, values: np.ndarray) -> Any:
+        """Index of the anytime pairs; a plain one where it can be, which numpy is faster with."""
+        return self.anytime if values.ndim == 1 else (..., self.anytime)
 
     def _spread(self, xi: Any) -> Any:
         """Repeat xi of every pair for its further stages."""
-        if np.ndim(xi) == 0 or np.shape(xi)[-1] == 1 or not self.later_gain.size:
+        if np.ndim(xi) == 0 or np.shape(xi)[-1] == 1:
             return xi
-        return np.concatenate([xi, *[xi[..., self._anytime]] * self._shape[0]], axis=-1)
+        stages = (len(self.ends) - len(self)) // max(len(self.anytime), 1)
+        return np.concatenate([xi, *[xi[..., self.anytime]] * stages], axis=-1)
 
-    def _estimates(
-        self, done: np.ndarray, run: np.ndarray, xi: Any, phi: Any, deadline: Any
-    ) -> Estimates:
+    def _estimates(self, done: np.ndarray, run: np.ndarray, phi: Any, deadline: Any) -> Estimates:
         """Put together from the probability that each stage is done by the deadline."""
-        n = len(self.last)
-        accuracy = self.gain * done[..., :n]
-        accuracy += self.fail
-        if self.later_gain.size:
-            later = done[..., n:].reshape(*done.shape[:-1], *self._shape)
-            accuracy[..., self._anytime] += (self.later_gain * later).sum(axis=-2)
-        idle = deadline - run
-        np.maximum(idle, 0, out=idle)
-        idle *= phi
-        idle += run
-        idle *= self.power
-        return Estimates(done[..., :n], accuracy, idle, xi * self.ends[:n])
-
-
-def _anytime_pairs(profile: ProfileTable) -> int:
-    return int(profile.is_anytime.sum()) * len(profile.settings)
+        n = len(self)
+        gained = done * self.gain
+        accuracy = gained[..., :n] + self.fail
+        if count := len(self.anytime):
+            later = gained[..., n:].reshape(*done.shape[:-1], -1, count)
+            accuracy[self._anytime_in(accuracy)] += np.add.reduce(later, axis=-2)
+        energy = run * (1 - phi)
+        energy += phi * deadline
+        np.maximum(energy, run, out=energy)  # phi <= 1: run + phi max(T - run, 0)
+        energy *= self.power
+        return Estimates(done[..., :n], accuracy, energy)

@@ -9,9 +9,12 @@ import copy
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
 
 Cache = dict[str, Tensor]
 
@@ -142,8 +145,6 @@ class AnytimeModule(nn.Module):
         >>> [cost.macs for cost in model.stage_costs((64,))] == [64 * 4 + 4 * 10, 64 * 4 + 8 * 10]
         True
         """
-        from torch.utils.flop_counter import FlopCounterMode
-
         # On the meta device nothing is computed, and this module's own modes stay as they are.
         shadow = copy.deepcopy(self).to("meta").eval()
         x = torch.zeros(1, *input_shape, device="meta")
@@ -151,14 +152,31 @@ class AnytimeModule(nn.Module):
         cache: Cache = {}
         macs = params = 0
         for stage in range(self.num_stages):
-            with torch.no_grad(), FlopCounterMode(display=False) as counter:
+            with torch.no_grad(), _Counter() as counter:
                 _, cache = shadow.step(stage, x, cache)
-            own_macs = counter.get_total_flops() // 2
+            own_macs = counter.flops // 2
             own_params = sum(parameter.numel() for parameter in self.parameters_of(stage))
             macs, params = macs + own_macs, params + own_params
             cached = sum(value.numel() for value in cache.values())
             costs.append(StageCost(stage, own_macs, own_params, macs, params, cached))
         return costs
+
+
+class _Counter(TorchDispatchMode):
+    """Count operations by torch's own formulas; its counter also tracks modules, and is slow."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.flops = 0
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        out = func(*args, **kwargs)
+        if formula := flop_registry.get(func.overloadpacket):
+            self.flops += formula(*args, **kwargs, out_val=out)
+        return out
 
 
 def check_widths(widths: Sequence[int], group_size: int = 1) -> tuple[int, ...]:
