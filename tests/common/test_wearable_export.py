@@ -49,9 +49,9 @@ def float_export(spectrum, audio, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def int8_export(spectrum, audio, tmp_path_factory):
+def int8_export(spectrum, audio, float_export, tmp_path_factory):
     path = tmp_path_factory.mktemp("int8") / "a.onnx"
-    return export_int8_onnx(spectrum, audio[0], path, calibration=audio)
+    return export_int8_onnx(spectrum, audio[0], path, calibration=audio, fp32=float_export)
 
 
 def test_a_float_export_is_described_and_agrees(float_export, spectrum, audio):
@@ -117,26 +117,34 @@ def test_int8_is_smaller_and_close(int8_export, float_export):
         assert 16 * 54 * size <= cost.weight_bytes <= 16 * 54 * size + 16 * (4 + 4 + 4) + 8
 
 
-def test_without_protection_the_spectrum_is_quantised_too(spectrum, audio, tmp_path):
-    made = export_int8_onnx(
-        spectrum, audio[0], tmp_path / "a.onnx", calibration=audio, protect_log=False
-    )
+def test_a_float_file_that_exists_gives_the_same_eight_bits(
+    float_export, int8_export, spectrum, audio, tmp_path
+):
+    names = {"input_names": ["audio"], "output_names": ["scores"]}
+    path = tmp_path / "a.onnx"
+    anew = export_int8_onnx(spectrum, audio[0], path, calibration=audio, **names)
+    assert (anew.sha256, anew.kept_float) == (int8_export.sha256, int8_export.kept_float)
+    with pytest.raises(ConfigError, match="fp32 is a file in onnx int8; pass what export_onnx"):
+        export_int8_onnx(spectrum, audio[0], path, calibration=audio, fp32=int8_export)
+
+
+def test_without_protection_the_spectrum_is_quantised_too(spectrum, audio, float_export, tmp_path):
+    options = {"calibration": audio, "protect_log": False, "fp32": float_export}
+    made = export_int8_onnx(spectrum, audio[0], tmp_path / "a.onnx", **options)
     assert made.kept_float == ()
     assert {c.precision for c in layer_costs(made.path) if c.macs} == {"int8"}
 
 
-def test_named_modules_stay_in_float(spectrum, audio, tmp_path):
-    made = export_int8_onnx(
-        spectrum, audio[0], tmp_path / "a.onnx", calibration=audio, keep_float=["head"]
-    )
+def test_named_modules_stay_in_float(spectrum, audio, float_export, tmp_path):
+    options = {"calibration": audio, "keep_float": ["head"], "fp32": float_export}
+    made = export_int8_onnx(spectrum, audio[0], tmp_path / "a.onnx", **options)
     assert {c.precision for c in layer_costs(made.path) if c.macs} == {"fp32"}
 
 
-def test_an_unknown_module_is_named_with_the_closest(spectrum, audio, tmp_path):
+def test_an_unknown_module_is_named_with_the_closest(spectrum, audio, float_export, tmp_path):
+    options = {"calibration": audio, "keep_float": ["kernel"], "fp32": float_export}
     with pytest.raises(ConfigError, match=r"no node or module is called 'kernel'.*'kernels'"):
-        export_int8_onnx(
-            spectrum, audio[0], tmp_path / "a.onnx", calibration=audio, keep_float=["kernel"]
-        )
+        export_int8_onnx(spectrum, audio[0], tmp_path / "a.onnx", **options)
 
 
 def test_quantisation_without_calibration_data_is_an_error(spectrum, audio, tmp_path):
@@ -144,8 +152,9 @@ def test_quantisation_without_calibration_data_is_an_error(spectrum, audio, tmp_
         export_int8_onnx(spectrum, audio[0], tmp_path / "a.onnx")
 
 
-def test_dynamic_quantisation_needs_no_data(spectrum, audio, tmp_path):
-    made = export_int8_onnx(spectrum, audio[0], tmp_path / "a.onnx", mode="dynamic")
+def test_dynamic_quantisation_needs_no_data(spectrum, audio, float_export, tmp_path):
+    options = {"mode": "dynamic", "fp32": float_export}
+    made = export_int8_onnx(spectrum, audio[0], tmp_path / "a.onnx", **options)
     assert made.precision == "int8 dynamic" and made.max_abs_difference < 0.05 * made.scale
 
 

@@ -9,7 +9,13 @@ torch = pytest.importorskip("torch")
 
 from common.errors import ConfigError
 from common.hardware.probe import Probe
-from common.hardware.targets.wearable import export_onnx, model_card, probing, profile
+from common.hardware.targets.wearable import (
+    export_int8_onnx,
+    export_onnx,
+    model_card,
+    probing,
+    profile,
+)
 
 
 @pytest.fixture(scope="module")
@@ -25,11 +31,24 @@ def inputs():
 
 
 @pytest.fixture(scope="module")
-def table(model, inputs):
+def exports(model, inputs, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("exports")
+    fp32 = export_onnx(model, inputs[0], folder / "toy.onnx")
+    path = folder / "toy8.onnx"
+    return fp32, export_int8_onnx(model, inputs[0], path, calibration=inputs, fp32=fp32)
+
+
+@pytest.fixture(scope="module")
+def table(exports, inputs):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(probing, "devices", lambda: ([], "no watch is attached"))
         patch.setattr(probing, "emulator", lambda: Probe(False, "no emulator", "packages"))
-        return profile(model, inputs[0], calibration=inputs, runs=5, warmup=1)
+        return profile(exports, inputs[0], runs=5, warmup=1)
+
+
+def test_a_module_is_exported_in_both_precisions(model, inputs):
+    rows = profile(model, inputs[0], calibration=inputs, targets=[])
+    assert set(rows["precision"]) == {"fp32", "int8"} and set(rows["target"]) == {"file"}
 
 
 def test_every_number_says_how_it_came_about(table):
@@ -64,8 +83,8 @@ def test_an_unknown_part_is_named(model, inputs):
         profile(model, inputs[0], targets=["w6"])
 
 
-def test_the_card_holds_costs_limits_and_reasons(model, inputs, table, tmp_path):
-    made = export_onnx(model, inputs[0], tmp_path / "toy.onnx")
+def test_the_card_holds_costs_limits_and_reasons(exports, table):
+    made = exports[0]
     card = model_card(
         made,
         table,
@@ -86,4 +105,4 @@ def test_the_card_holds_costs_limits_and_reasons(model, inputs, table, tmp_path)
         assert line in card
     (w5,) = [row for row in card.splitlines() if row.startswith("| w5 | latency")]
     assert "modelled" in w5 and " to " in w5
-    assert "toy.onnx" in card and str(tmp_path) not in card
+    assert "toy.onnx" in card and str(made.path.parent) not in card

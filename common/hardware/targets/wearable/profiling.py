@@ -143,7 +143,7 @@ def _exports(
     made = [export_onnx(model, inputs, folder / "fp32.onnx")]
     if calibration:
         path = folder / "int8.onnx"
-        options = {"calibration": calibration, "keep_float": keep_float}
+        options = {"calibration": calibration, "keep_float": keep_float, "fp32": made[0]}
         made.append(export_int8_onnx(model, inputs, path, **options))
     return made
 

@@ -33,6 +33,7 @@ def export_int8_onnx(
     protect_log: bool = True,
     weight_bits: int = 7,
     tolerance: float | None = None,
+    fp32: Export | None = None,
     **names: Sequence[str],
 ) -> Export:
     """Export a module to an ONNX file with eight-bit weights and, statically, activations.
@@ -56,8 +57,11 @@ def export_int8_onnx(
     tolerance : float or None
         As for :func:`~common.hardware.targets.wearable.export.export_onnx`; none by default,
         because what eight bits cost is a result.
+    fp32 : Export, optional
+        The float file of the same module, if there is one: exporting takes far longer than
+        quantising, so several precisions share it. Its ports keep their names.
     **names
-        ``input_names`` and ``output_names``.
+        ``input_names`` and ``output_names``, where ``fp32`` is not given.
 
     Returns
     -------
@@ -69,7 +73,8 @@ def export_int8_onnx(
     ValueError
         If a static export has no calibration data.
     ConfigError
-        If a name in ``keep_float`` or the mode is unknown; names the closest.
+        If a name in ``keep_float`` or the mode is unknown (names the closest), or ``fp32`` is no
+        float ONNX file.
     MissingExtra
         If a package is missing.
 
@@ -92,12 +97,15 @@ def export_int8_onnx(
             "quantisation without calibration data: static ranges come from inputs; pass "
             "calibration=[inputs, ...] of the training data, or mode='dynamic'"
         )
+    if fp32 is not None and (fp32.format, fp32.precision) != ("onnx", "fp32"):
+        raise ConfigError(
+            f"fp32 is a file in {fp32.format} {fp32.precision}; pass what export_onnx returned"
+        )
     require("onnxruntime.quantization", EXTRA)
     path = Path(path)
     with tempfile.TemporaryDirectory() as folder:
-        whole = Path(folder, "fp32.onnx")
-        export_onnx(module, inputs, whole, **names)
-        graph = load_graph(whole)
+        made = fp32 or export_onnx(module, inputs, Path(folder, "fp32.onnx"), **names)
+        whole, graph = made.path, load_graph(made.path)
         kept = _kept(graph, keep_float, protect_log)
         with _quiet(), atomic(path) as temporary:
             if mode == "static":
