@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 
 from common.errors import did_you_mean
+from projects.watchhar.signal_checks import check_windows
 
 IMU_HZ, AUDIO_HZ, SOURCE_HZ = 50, 1000, 16_000
 EVENT_SAMPLES, IMU_SAMPLES, AUDIO_SAMPLES = 150, 50, 950
 GAP_SECONDS = 0.025  # the audio ends this long before the motion (2.2 and trap 7)
 ACC, GYRO = slice(0, 3), slice(3, 6)
 RELEASED_VALIDATION_SEED = 4
-GRAVITY = 9.81
 
 CONTEXTS: dict[str, tuple[str, ...]] = {
     "Bathroom": (
@@ -62,10 +62,9 @@ class Windows:
     audio: np.ndarray | None = None
 
     def __post_init__(self) -> None:
-        check_imu(self.imu)
+        check_windows(self.imu, self.audio)
         sizes = {len(self.imu), len(self.labels), len(self.participants), len(self.recordings)}
         if self.audio is not None:
-            check_audio(self.audio)
             sizes.add(len(self.audio))
         if len(sizes) > 1:
             raise ValueError(f"parts of one set of windows have lengths {sorted(sizes)}")
@@ -221,32 +220,3 @@ def class_index(names: Sequence[str], classes: Sequence[str]) -> np.ndarray:
         if name not in places:
             raise ValueError(f"unknown class {name!r}{did_you_mean(name, classes)}")
     return np.array([places[name] for name in names], dtype=np.int64)
-
-
-# -- what a window may hold ----------------------------------------------------------------
-
-
-def check_imu(imu: np.ndarray) -> None:
-    """Raise ValueError unless the motion has six finite channels, shape (n, samples, 6)."""
-    if imu.ndim != 3 or imu.shape[2] != 6:
-        hint = "; of nine channels keep the first six" if imu.shape[-1:] == (9,) else ""
-        raise ValueError(
-            f"motion has shape {imu.shape}; it must be (windows, samples, 6): accelerometer xyz "
-            f"in m/s2, gyroscope xyz in rad/s{hint}"
-        )
-    if not np.isfinite(imu).all():
-        bad = np.unique(np.argwhere(~np.isfinite(imu))[:, 0])
-        raise ValueError(f"motion of window {bad[0]} holds NaN or infinity ({len(bad)} such)")
-
-
-def check_audio(audio: np.ndarray) -> None:
-    """Raise ValueError unless the sound is finite, mono and scaled, shape (n, samples)."""
-    if audio.ndim != 2:
-        raise ValueError(f"sound has shape {audio.shape}; it must be mono, (windows, samples)")
-    if not np.isfinite(audio).all():
-        raise ValueError("sound holds NaN or infinity")
-    if audio.size and np.abs(audio).max() > 1.5:
-        raise ValueError(
-            f"sound reaches {np.abs(audio).max():.4g}; it must lie in [-1, 1]: divide 16-bit "
-            "samples by 32768"
-        )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from functools import lru_cache
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -185,7 +186,10 @@ def check_rate(measured: float, expected: float) -> None:
         )
 
 
+@lru_cache
 def _low_pass(factor: int) -> np.ndarray:
     from scipy.signal import firwin
 
-    return firwin(2 * REACH * factor + 1, 0.9 / factor)
+    taps = firwin(2 * REACH * factor + 1, 0.9 / factor)
+    taps.setflags(write=False)  # shared by all decimators
+    return taps

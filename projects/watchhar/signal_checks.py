@@ -7,15 +7,17 @@ import warnings
 import numpy as np
 from numpy.typing import ArrayLike
 
+AXES = 6
 GRAVITY = 9.81
+LOUDEST = 1.5  # of floats that may still be meant as [-1, 1]
 FULL_SCALE = 32768.0
 SATURATED, SATURATED_PART = 0.999, 0.01
 FASTEST_TURN = 35.0  # rad/s; wrist gyroscopes end at 2000 deg/s = 34.9 rad/s
 NAN_POLICIES = ("refuse", "hold")
 
 
-def check_imu(imu: ArrayLike, axes: int = 6) -> np.ndarray:
-    """Motion as a float32 array of shape (n, axes).
+def check_imu(imu: ArrayLike) -> np.ndarray:
+    """Motion as a float32 array of shape (n, 6).
 
     Raises
     ------
@@ -23,15 +25,67 @@ def check_imu(imu: ArrayLike, axes: int = 6) -> np.ndarray:
         If the shape is another one.
     """
     found = np.asarray(imu, np.float32)
-    if found.ndim != 2 or found.shape[1] != axes:
-        hint = (
-            "; a rotation vector is not used, pass imu[:, :6]" if found.shape[-1:] == (9,) else ""
-        )
-        raise ValueError(
-            f"motion has shape {found.shape}; expected (n, {axes}), accelerometer in m/s2 first, "
-            f"then gyroscope in rad/s{hint}"
-        )
+    _check_axes(found, "n")
     return found
+
+
+def check_windows(imu: np.ndarray, audio: np.ndarray | None = None) -> None:
+    """Refuse windows that a model must not see: shapes, NaN, integers stored as floats.
+
+    Parameters
+    ----------
+    imu : ndarray, shape (n, samples, 6)
+    audio : ndarray, shape (n, samples), optional
+
+    Raises
+    ------
+    ValueError
+        Says what is wrong and what to do about it.
+
+    Examples
+    --------
+    >>> check_windows(np.zeros((2, 50, 6)), np.full((2, 950), 100.0))
+    Traceback (most recent call last):
+    ...
+    ValueError: audio reaches 100; floats are expected in [-1, 1]: for 16-bit samples stored ...
+    """
+    _check_axes(imu, "windows, samples")
+    _refuse_broken(imu, "motion")
+    if audio is not None:
+        if audio.ndim != 2:
+            raise ValueError(f"audio has shape {audio.shape}; expected mono, (windows, samples)")
+        _refuse_broken(audio, "audio")
+        _check_level(audio)
+
+
+def _check_axes(imu: np.ndarray, leading: str) -> None:
+    """Refuse motion whose shape is not the leading dimensions and six axes."""
+    if imu.ndim == 2 + leading.count(",") and imu.shape[-1] == AXES:
+        return
+    rotation = "; a rotation vector is not used, pass imu[..., :6]"
+    raise ValueError(
+        f"motion has shape {imu.shape}; expected ({leading}, {AXES}), accelerometer in m/s2 first, "
+        f"then gyroscope in rad/s{rotation if imu.shape[-1:] == (9,) else ''}"
+    )
+
+
+def _refuse_broken(values: np.ndarray, what: str, otherwise: str = "") -> None:
+    bad = ~np.isfinite(values)
+    if bad.any():
+        place = tuple(np.argwhere(bad)[0].tolist())
+        raise ValueError(
+            f"{what} holds {int(bad.sum())} values that are NaN or infinite, the first at {place}; "
+            f"repair the source{otherwise}"
+        )
+
+
+def _check_level(audio: np.ndarray) -> None:
+    level = np.abs(audio).max(initial=0.0)
+    if level > LOUDEST:
+        raise ValueError(
+            f"audio reaches {level:g}; floats are expected in [-1, 1]: for 16-bit samples "
+            "stored as floats divide by 32768"
+        )
 
 
 def check_finite(values: np.ndarray, previous: np.ndarray, policy: str, what: str) -> np.ndarray:
@@ -55,10 +109,7 @@ def check_finite(values: np.ndarray, previous: np.ndarray, policy: str, what: st
     if not bad.any():
         return values
     if policy == "refuse":
-        raise ValueError(
-            f"{what} holds {int(bad.sum())} values that are NaN or infinite; repair the source, or "
-            "pass nan='hold' to repeat the last good value"
-        )
+        _refuse_broken(values, what, ", or pass nan='hold' to repeat the last good value")
     held = np.concatenate([np.asarray(previous, values.dtype)[None], values])
     good = np.concatenate([np.ones_like(bad[:1]), ~bad])
     places = np.arange(len(held)).reshape(-1, *[1] * (held.ndim - 1))
@@ -130,11 +181,7 @@ def check_audio(audio: ArrayLike) -> np.ndarray:
         raise ValueError(f"audio has shape {found.shape}; pass (n,) or (n, channels)")
     mono = (found.mean(axis=1) if found.ndim == 2 else found).astype(np.float32)
     level = np.abs(mono[np.isfinite(mono)])
-    if level.max(initial=0.0) > 1.5:
-        raise ValueError(
-            f"audio reaches {level.max():g}; floats are expected in [-1, 1]: for 16-bit samples "
-            "stored as floats divide by 32768"
-        )
+    _check_level(level)
     part = float((level >= SATURATED).mean()) if level.size else 0.0
     if part > SATURATED_PART:
         warnings.warn(f"audio is saturated: {part:.0%} of it at full scale", stacklevel=2)

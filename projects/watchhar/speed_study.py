@@ -157,12 +157,10 @@ def quantised(
         "int8, front end too": {"calibration": inputs, "protect_log": False},
         "int8 dynamic": {"mode": "dynamic"},
     }
-    made = {}
+    made = {"fp32": export_onnx(model, inputs[0], folder / "fp32.onnx")}
     for precision in precisions:
-        path = folder / f"{precision.replace(' ', '-')}.onnx"
-        if precision == "fp32":
-            made[precision] = export_onnx(model, inputs[0], path)
-        else:
+        if precision != "fp32":
             choice = options[known(precision, options, "precision")]
-            made[precision] = export_int8_onnx(model, inputs[0], path, **choice)
-    return made
+            path = folder / f"{precision.replace(' ', '-')}.onnx"
+            made[precision] = export_int8_onnx(model, inputs[0], path, fp32=made["fp32"], **choice)
+    return {precision: made[precision] for precision in precisions}

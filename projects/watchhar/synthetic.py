@@ -22,7 +22,6 @@ import numpy as np
 from projects.watchhar.data import (
     AUDIO_HZ,
     CLASSES,
-    GRAVITY,
     IMU_HZ,
     SOURCE_HZ,
     Windows,
@@ -32,6 +31,7 @@ from projects.watchhar.data import (
 )
 from projects.watchhar.recipes import POSTURES, RECIPES, Recipe
 from projects.watchhar.resampling import decimate
+from projects.watchhar.signal_checks import GRAVITY
 
 NAME = "synth-samosa"
 ABOUT = "27 activities from recipes of motion and sound, with participants' effects"

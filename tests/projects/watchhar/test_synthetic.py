@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from projects.watchhar.data import CLASSES, GRAVITY
+from projects.watchhar.data import CLASSES
 from projects.watchhar.recipes import POSTURES, RECIPES
+from projects.watchhar.signal_checks import GRAVITY
 from projects.watchhar.synthetic import CAP, Participant, record, synth_samosa
 
 PLAIN = Participant(1.0, 1.0, 1.0)

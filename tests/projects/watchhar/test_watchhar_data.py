@@ -95,12 +95,12 @@ def test_join_refuses_other_classes():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"imu": np.zeros((6, 50, 9))}, r"of nine channels keep the first six"),
-        ({"imu": np.zeros((6, 300))}, r"must be \(windows, samples, 6\)"),
-        ({"imu": np.full((6, 50, 6), np.nan)}, "window 0 holds NaN"),
-        ({"audio": np.full((6, 950), 8000.0)}, "divide 16-bit samples by 32768"),
-        ({"audio": np.full((6, 950), np.inf)}, "NaN or infinity"),
-        ({"audio": np.zeros((6, 950, 2))}, "must be mono"),
+        ({"imu": np.zeros((6, 50, 9))}, r"pass imu\[\.\.\., :6\]"),
+        ({"imu": np.zeros((6, 300))}, r"expected \(windows, samples, 6\)"),
+        ({"imu": np.full((6, 50, 6), np.nan)}, r"motion holds 1800 .* the first at \(0, 0, 0\)"),
+        ({"audio": np.full((6, 950), 8000.0)}, "audio reaches 8000; .* divide by 32768"),
+        ({"audio": np.full((6, 950), np.inf)}, "audio holds 5700 values that are NaN"),
+        ({"audio": np.zeros((6, 950, 2))}, r"expected mono, \(windows, samples\)"),
         ({"labels": np.arange(6)}, "labels run from 0 to 5; there are 2 classes"),
         ({"labels": np.zeros(5, int)}, r"lengths \[5, 6\]"),
     ],
