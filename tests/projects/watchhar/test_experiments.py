@@ -14,7 +14,12 @@ TINY = {
         "prolong": 50,
         "trees": 5,
     },
-    "frontend": {"takes": 2, "rates": [2000, 1000], "channels": 4},
+    "frontend": {
+        "takes": 2,
+        "rates": [2000, 1000],
+        "front_ends": ["trainable", "host log-mel"],
+        "channels": 4,
+    },
     "fusion": {
         "classes": ["Toothbrushing", "Chopping", "Clapping"],
         "participants": 3,
