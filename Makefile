@@ -10,7 +10,7 @@ RESULTS ?= results
 JOBS ?= $(shell nproc 2>/dev/null || echo 2)
 # Further extras for the set-up, such as `spark` or `slurm`.
 WITH ?=
-EXTRAS := torch workflow track dash hw nurd graph molecules llm cachegen edge osgd dev $(WITH)
+EXTRAS := torch workflow track dash hw nurd graph molecules llm cachegen edge osgd watchhar dev $(WITH)
 
 BIN := .venv/bin
 export JOBS

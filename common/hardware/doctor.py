@@ -11,6 +11,7 @@ from common.hardware.machine import fingerprint
 from common.hardware.meters import METERS
 from common.hardware.probe import Probe
 from common.hardware.targets import TARGETS
+from common.hardware.targets.wearable.probing import PARTS as WEARABLE
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -50,7 +51,7 @@ def diagnose() -> list[Finding]:
     ]
     findings += [_probed("actuator", cls.name, lambda cls=cls: cls().probe()) for cls in ACTUATORS]
     findings.append(_probed("actuator", "simulated", SimulatedActuator("any", Range()).probe))
-    findings += [_probed("target", name, probe) for name, probe in TARGETS.items()]
+    findings += [_probed("target", name, probe) for name, probe in {**TARGETS, **WEARABLE}.items()]
     findings += _extras()
     findings += [_probed("tool", name, probe) for name, probe in tools.TOOLS.items()]
     return findings

@@ -13,6 +13,7 @@ from common.hardware import doctor, extras, tools
 from common.hardware.actuators import ACTUATORS
 from common.hardware.meters import METERS
 from common.hardware.targets import TARGETS
+from common.hardware.targets.wearable.probing import PARTS as WEARABLE
 
 GROUPS = {"machine", "meter", "actuator", "target", "extra", "tool"}
 
@@ -30,7 +31,7 @@ def test_everything_is_covered(findings):
     assert {finding.group for finding in findings} == GROUPS
     assert set(named(findings, "meter")) == set(METERS)
     assert set(named(findings, "actuator")) == {a.name for a in ACTUATORS} | {"simulated"}
-    assert set(named(findings, "target")) == set(TARGETS)
+    assert set(named(findings, "target")) == {*TARGETS, *WEARABLE}
     assert set(named(findings, "tool")) == {"git", "java", "chromium", "slurm"}
     pyproject = Path(doctor.__file__).parents[2] / "pyproject.toml"
     declared = tomllib.loads(pyproject.read_text())["project"]["optional-dependencies"]

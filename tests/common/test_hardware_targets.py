@@ -1,9 +1,13 @@
+import subprocess
+import sys
+
 import pytest
 
 from common.errors import ConfigError
 from common.hardware import nvml, targets
 from common.hardware.probe import Probe, Unavailable
 from common.hardware.targets import gpu, wearable
+from common.hardware.targets.wearable import probing
 
 
 def program(folder, name, script="exit 0"):
@@ -46,10 +50,27 @@ def test_wearable_without_anything_lists_the_packages(path):
 def test_emulator_is_never_called_a_watch(path):
     program(path, "qemu-aarch64-static")
     probe = wearable.probe()
-    assert probe and "emulated" in probe.reason and "modelled" in probe.reason
-    assert "cross compiler" in probe.reason and "gcc-aarch64-linux-gnu" in probe.enable
+    assert not probe and "cross compiler aarch64-linux-gnu-gcc is missing" in probe.reason
+    assert "gcc-aarch64-linux-gnu" in probe.enable
     program(path, "aarch64-linux-gnu-gcc")
-    assert "cross compiler" not in wearable.probe().reason
+    assert "host compiler gcc is missing" in wearable.probe().reason
+    program(path, "gcc")
+    probe = wearable.probe()
+    assert probe and "emulated" in probe.reason and "modelled" in probe.reason
+
+
+def test_each_part_of_the_wearable_answers_for_itself(path):
+    parts = {name: part() for name, part in probing.PARTS.items()}
+    assert not parts["wearable device"] and "apt-get install adb" in parts["wearable device"].enable
+    assert not parts["wearable emulator"] and "qemu-user" in parts["wearable emulator"].enable
+    model = parts["wearable chip model"]
+    assert model and "an assumption" in model.reason and "Snapdragon W5" in model.reason
+
+
+def test_without_runtimes_the_x86_reference_names_the_extra(monkeypatch):
+    monkeypatch.setattr(probing.importlib.util, "find_spec", lambda name: None)
+    probe = probing.x86_reference()
+    assert not probe and "[edge]" in probe.enable
 
 
 ADB = """cat <<'END'
@@ -72,7 +93,7 @@ def test_a_watch_beats_the_emulator(path, monkeypatch):
 def test_an_unauthorised_watch_is_not_used(path, monkeypatch):
     monkeypatch.setenv("PATH", f"{path}:/usr/bin:/bin")
     program(path, "adb", ADB.replace("device product", "unauthorized product"))
-    monkeypatch.setattr(wearable, "_EMULATORS", ())
+    monkeypatch.setattr(probing, "_EMULATORS", ())
     probe = wearable.probe()
     assert not probe and "Pixel_Watch_2 as unauthorized" in probe.reason
 
@@ -110,3 +131,15 @@ def test_probe_is_true_exactly_when_available():
         Unavailable, match="thing is not available here: broken; to enable it: mend"
     ):
         Probe(False, "broken", "mend").require("thing")
+
+
+def test_looking_at_the_targets_loads_no_runtime():
+    heavy = "{'torch', 'onnx', 'onnxruntime', 'executorch', 'matplotlib', 'sklearn'}"
+    code = (
+        "import sys\n"
+        "from common.hardware.targets import wearable\n"
+        "wearable.probe(), wearable.CHIPS, [part() for part in wearable.probing.PARTS.values()]\n"
+        f"print({heavy} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"

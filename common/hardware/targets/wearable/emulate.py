@@ -1,0 +1,287 @@
+"""Exact aarch64 instruction counts of a network, under QEMU's user-mode emulation.
+
+Emulated time means nothing and is not read. The program of :mod:`emit` runs n and 2n inferences
+under a plugin that counts executed instructions; the difference is free of start-up. It is the
+program that was counted whose outputs are compared with ONNX Runtime on the host.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from common.errors import RepriseError
+from common.hardware.targets.wearable import probing
+from common.hardware.targets.wearable.emit import Program, emit_c
+from common.hardware.targets.wearable.export import onnx_session
+from common.hardware.targets.wearable.graph import load_graph
+from common.locks import locked
+from common.results import write_bytes, write_json
+
+CORE = "cortex-a53"
+ARM_FLAGS = (f"-mcpu={CORE}", "-static")
+# Sums may be reordered, as every optimised runtime does; NaN and infinity keep their meaning.
+FLAGS = (
+    "-O3",
+    "-fno-math-errno",
+    "-fno-trapping-math",
+    "-fno-signed-zeros",
+    "-fassociative-math",
+)
+TOLERANCE = {"fp32": 1e-4, "int8": 0.05}
+"""Largest difference from ONNX Runtime over the largest output, at least 1 in float."""
+
+_SOURCES = Path(__file__).parent
+TIMEOUT_S = 300
+
+
+class EmulationError(RepriseError):
+    """A program does not compile, does not run, or computes something else."""
+
+
+@dataclass(frozen=True)
+class Count:
+    """Instructions of one inference.
+
+    Attributes
+    ----------
+    instructions : float
+        Of one inference: count(2n) - count(n), over n.
+    repeats : tuple of float
+        The same, each time anew; equal numbers show that the count is exact.
+    startup : int
+        Instructions besides the inferences.
+    difference, scale : float
+        Largest difference of the counted program's outputs from ONNX Runtime's, and the largest
+        output.
+    program_bytes : int
+        Size of the static binary.
+    meter : str
+        Emulator, its version and core.
+    """
+
+    instructions: float
+    repeats: tuple[float, ...]
+    startup: int
+    difference: float
+    scale: float
+    program_bytes: int
+    meter: str
+
+
+def count_instructions(
+    onnx_path: Path | str,
+    inputs: Sequence[np.ndarray],
+    *,
+    inferences: int = 2,
+    repeats: int = 3,
+) -> Count:
+    """Count the instructions of one inference on an emulated Cortex-A53.
+
+    The result is kept in the user's cache under the digest of program, inputs and tools.
+
+    Parameters
+    ----------
+    onnx_path : Path or str
+        Float or QDQ file of fixed shapes.
+    inputs : sequence of ndarray
+        One input of the network; branches may depend on it.
+    inferences : int
+        n; n and 2n inferences are run.
+    repeats : int
+        How often both are run.
+
+    Raises
+    ------
+    Unavailable
+        If the emulator or a compiler is missing; names the packages.
+    UnsupportedOperator
+        If the graph holds an operator that has no C kernel.
+    EmulationError
+        If the program fails or differs from ONNX Runtime.
+    """
+    probing.emulator().require("emulation of aarch64")
+    program = emit_c(load_graph(onnx_path))
+    content = b"".join(np.ascontiguousarray(each).tobytes() for each in inputs)
+    key = [program.digest, hashlib.sha256(content).hexdigest(), inferences, repeats, *_tools()]
+    kept = cache_folder() / f"count-{_digest(json.dumps(key))}.json"
+    with locked(kept.with_suffix(".lock"), "counts the same network"):
+        if kept.is_file():
+            found = json.loads(kept.read_text())
+            return Count(**{**found, "repeats": tuple(found["repeats"])})
+        count = _count(onnx_path, program, inputs, content, inferences, repeats)
+        write_json(kept, asdict(count))
+    return count
+
+
+def compile_program(program: Program, compiler: str, flags: Sequence[str] = ()) -> Path:
+    """Compile a program, once for each content, compiler and flags; return the binary.
+
+    Raises
+    ------
+    EmulationError
+        If the compiler refuses it.
+    """
+    options = [*FLAGS, *flags]
+    binary = cache_folder() / f"program-{_digest(program.digest, _version(compiler), *options)}"
+    with locked(binary.with_suffix(".lock"), "compiles the same network"):
+        if not binary.is_file():
+            with tempfile.TemporaryDirectory() as folder:
+                Path(folder, "model.c").write_text(program.code)
+                Path(folder, "weights.bin").write_bytes(program.weights)
+                call = [compiler, *options, "model.c", "-o", "program", "-lm"]
+                _run(call, f"{compiler} on the generated program", cwd=folder)
+                write_bytes(binary, Path(folder, "program").read_bytes())
+            binary.chmod(0o755)
+    return binary
+
+
+def run_program(
+    program: Program,
+    binary: Path,
+    inputs: bytes,
+    *,
+    runs: int = 1,
+    emulator: Sequence[str] = (),
+) -> tuple[list[np.ndarray], str]:
+    """Run a compiled program; return its outputs and what it and its emulator said."""
+    with tempfile.TemporaryDirectory() as folder:
+        taken, given = Path(folder, "inputs"), Path(folder, "outputs")
+        taken.write_bytes(inputs)
+        # as many digits for any number: reading it must cost the same
+        call = [*emulator, str(binary), f"{runs:08d}", str(taken), str(given)]
+        said = _run(call, f"{binary.name} ({runs} inferences)")
+        return read_outputs(program, given.read_bytes()), said
+
+
+def read_outputs(program: Program, content: bytes) -> list[np.ndarray]:
+    """Arrays from the file that a program wrote."""
+    arrays, start = [], 0
+    for _, shape, dtype in program.outputs:
+        size = int(np.prod(shape))
+        arrays.append(np.frombuffer(content, dtype, size, start).reshape(shape))
+        start += arrays[-1].nbytes
+    return arrays
+
+
+def compare_outputs(
+    onnx_path: Path | str, inputs: Sequence[np.ndarray], found: Sequence[np.ndarray]
+) -> tuple[float, float]:
+    """Largest difference from ONNX Runtime and largest output; too large a one is an error."""
+    session = onnx_session(onnx_path, literal=True)
+    names = [each.name for each in session.get_inputs()]
+    expected = session.run(None, dict(zip(names, inputs, strict=True)))
+    pairs = list(zip(expected, found, strict=True))
+    difference = max(float(np.abs(a.astype(np.float64) - b).max(initial=0)) for a, b in pairs)
+    scale = max(float(np.abs(a).max(initial=0)) for a in expected)
+    quantised = any(node.op == "QuantizeLinear" for node in load_graph(onnx_path).nodes)
+    limit = TOLERANCE["int8"] * scale if quantised else TOLERANCE["fp32"] * max(1.0, scale)
+    if not difference <= limit:
+        raise EmulationError(
+            f"the C program of {Path(onnx_path).name} differs from ONNX Runtime by "
+            f"{difference:.3g}, more than {limit:.3g}: its count would be that of another network"
+        )
+    return difference, scale
+
+
+def meter() -> str:
+    """Name of the counter, for every number that comes from it."""
+    name = _version(probing.emulator_program() or "")
+    version = re.search(r"\d+\.\d+", name)
+    return f"instructions (QEMU {version[0] if version else '?'} TCG, {CORE})"
+
+
+def cache_folder() -> Path:
+    """``wearable`` in ``$REPRISE_CACHE``, else in the user's cache."""
+    chosen = os.environ.get("REPRISE_CACHE")
+    if chosen:
+        return Path(chosen).expanduser().absolute() / "wearable"
+    import pooch
+
+    return Path(pooch.os_cache("reprise")) / "wearable"
+
+
+def _count(
+    onnx_path: Path | str,
+    program: Program,
+    inputs: Sequence[np.ndarray],
+    content: bytes,
+    inferences: int,
+    repeats: int,
+) -> Count:
+    binary = compile_program(program, probing.CROSS_COMPILER, ARM_FLAGS)
+    qemu = probing.emulator_program()
+    call = [str(qemu), "-cpu", CORE, "-plugin", str(_plugin()), "-d", "plugin"]
+    found: list[np.ndarray] = []
+
+    def executed(runs: int) -> int:
+        nonlocal found
+        found, said = run_program(program, binary, content, runs=runs, emulator=call)
+        match = re.search(r"instructions (\d+)", said)
+        if match is None:
+            raise EmulationError(f"the emulator reported no count: {said[-300:]!r}")
+        return int(match[1])
+
+    pairs = [(executed(inferences), executed(2 * inferences)) for _ in range(repeats)]
+    each = tuple((twice - once) / inferences for once, twice in pairs)
+    difference, scale = compare_outputs(onnx_path, inputs, found)
+    startup = round(pairs[0][0] - inferences * each[0])
+    size = binary.stat().st_size
+    return Count(each[0], each, startup, difference, scale, size, meter())
+
+
+def _plugin() -> Path:
+    """The counting plugin, compiled once."""
+    source = (_SOURCES / "plugin.c").read_bytes()
+    library = cache_folder() / f"plugin-{_digest(source.decode(), _version('gcc'))}.so"
+    with locked(library.with_suffix(".lock"), "compiles the counter"):
+        if not library.is_file():
+            with tempfile.TemporaryDirectory() as folder:
+                Path(folder, "plugin.c").write_bytes(source)
+                call = ["gcc", "-O2", "-shared", "-fPIC", "plugin.c", "-o", "plugin.so"]
+                _run(call, "gcc on the counting plugin", cwd=folder)
+                write_bytes(library, Path(folder, "plugin.so").read_bytes())
+    return library
+
+
+def _tools() -> list[str]:
+    """Versions of everything that a count depends on."""
+    plugin = (_SOURCES / "plugin.c").read_text()
+    qemu, cross = str(probing.emulator_program()), probing.CROSS_COMPILER
+    return [plugin, _version(qemu), _version(cross), *FLAGS, *ARM_FLAGS]
+
+
+@lru_cache
+def _version(program: str) -> str:
+    """First line that a program says about its version."""
+    if not shutil.which(program):
+        return ""
+    return _run([program, "--version"], program).partition("\n")[0]
+
+
+def _digest(*parts: str) -> str:
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
+
+
+def _run(call: Sequence[str], what: str, **options: Any) -> str:
+    """Run a program; return both its streams, or raise with their end."""
+    try:
+        done = subprocess.run(call, capture_output=True, text=True, timeout=TIMEOUT_S, **options)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise EmulationError(f"{what} does not run: {error}") from error
+    said = done.stdout + done.stderr
+    if done.returncode:
+        raise EmulationError(f"{what} failed ({done.returncode}): {said[-600:]}")
+    return said

@@ -1,0 +1,129 @@
+"""The experiments on speed: one exported graph beside separate preprocessing, and the watch."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from common.hardware.targets.wearable.chips import Interval
+    from common.run import Run
+
+
+def speed(run: Run) -> None:
+    """One thread of this machine: unified against separate, stage by stage (sections 3 and 7)."""
+    import torch
+
+    from common.hardware.targets.wearable.host import one_core
+    from projects.watchhar.latency import METER, alternate, quantiles
+    from projects.watchhar.speed_study import timed_calls
+
+    run.synthetic("noise", "windows of noise; how long a network takes does not depend on them")
+    torch.manual_seed(0)
+    with tempfile.TemporaryDirectory() as folder, one_core() as pinned:
+        calls = timed_calls(Path(folder), run.params["rates"])
+        timing = {name: run.params[name] for name in ("rounds", "repeats", "warm_up")}
+        found = alternate(calls, **timing)
+    for (variant, stage), milliseconds in found.items():
+        for turn, metrics in enumerate(quantiles(milliseconds)):
+            labels = {"dataset": "noise", "item": f"round {turn}", "stage": stage}
+            meter = f"{METER}, 1 thread{pinned}"
+            run.observe(metrics, variant=variant, unit="ms", meter=meter, **labels)
+
+
+def wearable(run: Run) -> None:
+    """Both stages on every part of the wearable target, in floats and eight bits (section 7)."""
+    import torch
+
+    from common.hardware.targets.wearable.chips import Interval
+    from projects.watchhar.speed_study import CLASSIFIER, DETECTOR, LIBROSA, profiled
+
+    run.synthetic("noise", "windows of noise; how long a network takes does not depend on them")
+    run.skip(LIBROSA, "instructions are counted on a C program, which Python's libraries are not")
+    energies: dict[tuple[str, str], dict[str, Interval]] = {}
+    for model in run.params["models"]:
+        torch.manual_seed(0)
+        for row in profiled(model, run.params).itertuples():
+            labels = {"part": row.target, "precision": row.precision}
+            if row.quantity == "skipped":
+                run.skip(f"{model}, {row.precision}, {row.target}", row.note)
+                continue
+            if row.quantity == "energy":
+                found = energies.setdefault((row.target, row.precision), {})
+                found[model] = Interval(row.value, row.low, row.high)
+            run.observe(
+                {row.quantity: row.value},
+                variant=model,
+                dataset="noise",
+                unit=row.unit,
+                measurement=row.measurement,
+                meter=row.meter,
+                low=row.low,
+                high=row.high,
+                **labels,
+            )
+    for (part, bits), found in energies.items():
+        if DETECTOR in found and CLASSIFIER in found:
+            _observe_battery(run, found[DETECTOR], found[CLASSIFIER], part=part, precision=bits)
+
+
+def _observe_battery(
+    run: Run, detection: Interval, classification: Interval, **labels: str
+) -> None:
+    """Hours of a battery: the microphone behind the detector, and always on without one."""
+    from common.hardware.targets.wearable.chips import METER, battery_life
+    from projects.watchhar.speed_study import HOURLY_CLASSIFICATIONS, HOURLY_DETECTIONS
+
+    loads = [(classification, HOURLY_CLASSIFICATIONS)]
+    lives = {("always listening", 1.0): battery_life(loads, microphone_duty=1.0)}
+    for share in run.params["event_shares"]:
+        loads = [
+            (detection, HOURLY_DETECTIONS),
+            (classification, share * HOURLY_CLASSIFICATIONS),
+        ]
+        lives["gated microphone", share] = battery_life(
+            loads, microphone_duty=share, wakes_per_hour=run.params["wakes_per_hour"]
+        )
+    for (variant, share), life in lives.items():
+        run.observe(
+            {"battery_life": life.value},
+            variant=variant,
+            dataset="noise",
+            unit="h",
+            measurement="modelled",
+            meter=METER,
+            low=life.low,
+            high=life.high,
+            event_share=share,
+            **labels,
+        )
+
+
+def precision(run: Run) -> None:
+    """What eight bits cost a trained classifier: right answers, bytes, and where they are lost."""
+    from common.hardware.targets.wearable.export import onnx_runner
+    from projects.watchhar.activity_study import activity_windows, classifiers
+    from projects.watchhar.data import leave_one_out
+    from projects.watchhar.speed_study import quantised
+
+    windows, dataset, label = activity_windows(run)
+    fold = next(leave_one_out(windows.participants, together=run.params["together"]))
+    train, test = windows.select(fold.train), windows.select(fold.test)
+    trained = classifiers(run, windows)["watchhar"]()
+    trained.fit(train, windows.select(fold.validation))
+    sample = run.rng("calibration").permutation(len(train))[: run.params["calibration"]]
+    with tempfile.TemporaryDirectory() as folder:
+        names = run.params["precisions"]
+        exports = quantised(trained, train.select(sample), names, Path(folder))
+        for name, export in exports.items():
+            answer = onnx_runner(export.path)
+            labels = {"variant": name, "dataset": dataset, "data": label}
+            run.observe({"bytes": export.bytes}, unit="B", **labels)
+            pairs = zip(test.imu.astype(np.float32), test.audio.astype(np.float32), strict=True)
+            found = np.array([answer([m[None], a[None]])[0].argmax() for m, a in pairs])
+            for person in np.unique(test.participants):
+                right = (found == test.labels)[test.participants == person]
+                run.observe({"accuracy": right.mean()}, item=str(person), **labels)
