@@ -60,6 +60,7 @@ def command(port: int, headless: bool) -> list[str]:
         "server.port": port,
         "server.headless": str(headless).lower(),
         "server.fileWatcherType": "none",
+        "server.showEmailPrompt": "false",
         "browser.gatherUsageStats": "false",
         "client.toolbarMode": "minimal",
         # named for both, because one colour for all would force the light theme on everybody
