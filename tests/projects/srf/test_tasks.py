@@ -81,7 +81,7 @@ def test_molecules_are_fitted(task):
     outputs = {"function": 2, "distance": 3}[task]
     torch.manual_seed(0)
     network = molecule_network(found, 16, 3, outputs, injected.width)
-    options = {"epochs": 15, "seed": 0, "batch_size": 16, "lr": 5e-3}
+    options = {"epochs": 30, "seed": 0, "batch_size": 16, "lr": 5e-3}
     value = fit_peptides(network, found, task, injected, **options)
     test = found.split["test"]
     if task == "distance":
