@@ -100,6 +100,7 @@ def test_a_good_second_mirror_does_not_hide_a_corrupted_first(toy, tmp_path, mon
 @pytest.mark.parametrize(
     "damaged",
     [b"not gzip at all", gzip.compress(CONTENT)[:-12], gzip.compress(CONTENT)[:-8] + b"\0" * 8],
+    ids=["text", "cut", "wrong_trailer"],  # the bytes hold the time: workers would not agree
 )
 def test_damaged_gz(toy, damaged):
     toy.hold("toy", "a.csv.gz", damaged)
