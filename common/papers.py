@@ -13,6 +13,7 @@ from typing import Any, Literal
 from pydantic import Field, FiniteFloat, model_validator
 
 from common.errors import ConfigError, did_you_mean
+from common.explorers import Explorer
 from common.schema import Model, load_yaml
 
 Size = Literal["smoke", "quick", "full"]
@@ -118,14 +119,17 @@ class Paper(Model):
     datasets: tuple[str, ...] = ()
     experiments: dict[str, Experiment]
     figures: dict[str, Figure] = {}
+    explorers: dict[str, Explorer] = {}
 
     @model_validator(mode="after")
-    def _figures_name_known_experiments(self) -> Paper:
-        for name, figure in self.figures.items():
-            for experiment in figure.experiments:
+    def _charts_name_known_experiments(self) -> Paper:
+        named = {f"figures.{name}": figure.experiments for name, figure in self.figures.items()}
+        named |= {f"explorers.{name}": (item.experiment,) for name, item in self.explorers.items()}
+        for place, experiments in named.items():
+            for experiment in experiments:
                 if experiment not in self.experiments:
                     raise ValueError(
-                        f"figures.{name} uses unknown experiment {experiment!r}"
+                        f"{place} uses unknown experiment {experiment!r}"
                         f"{did_you_mean(experiment, self.experiments)}"
                     )
         return self

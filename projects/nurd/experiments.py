@@ -75,6 +75,8 @@ def prediction(run: Run) -> None:
                 run.skip(method, str(error))
                 continue
             _observe_rates(run, job, protocol, outcome, {**labels, "role": role})
+            if method == "nurd" and protocol.name == "leak_free":
+                _observe_tasks(run, job, protocol, outcome, {**labels, "role": role})
             degenerate = getattr(predictor, "degenerate", 0)
             run.observe({"degenerate_checkpoints": degenerate}, role=role, **labels)
         _observe_completion(run, job, protocol, outcome, {**labels, "role": role})
@@ -178,6 +180,18 @@ def _observe_rates(
     for progress in PROGRESS:
         share = (age[slow] <= progress * tau).mean() if slow.any() else np.nan
         run.observe({"tpr_until": share}, progress=round(float(progress), 1), **labels)
+
+
+def _observe_tasks(
+    run: Run, job: Job, protocol: Protocol, outcome: Outcome, labels: dict[str, Any]
+) -> None:
+    """Age of every test task when it ended and when it was flagged, NaN if it never was."""
+    age = outcome.flag_time - (completion_times(job, protocol) - job.latency)
+    flagged = np.where(outcome.flagged, age, np.nan)
+    for task in np.flatnonzero(outcome.test):
+        ages = {"task_end": job.latency[task], "task_flagged": flagged[task]}
+        run.observe(ages, unit="s", task=str(job.tasks[task]), **labels)
+    run.observe({"task_threshold": job.threshold()}, unit="s", **labels)
 
 
 def _observe_completion(
