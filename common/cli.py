@@ -225,6 +225,26 @@ def figures(
 
 
 @app.command()
+def report(
+    papers: PaperNames = None,
+    size: Size = "quick",
+    target: Target = "cpu",
+    results: Results = Path("results"),
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for the reports; else beside the results.")
+    ] = None,
+) -> None:
+    """Write a report per paper (HTML, Markdown), and the RO-Crate metadata of its results."""
+    from common.reports import write_report
+    from common.results import find
+
+    with_results = {folder.paper for folder in find(results, size=size, target=target)}
+    for paper in papers or sorted(with_results & set(slugs())) or slugs():
+        for path in write_report(results, size, target, paper, out):
+            typer.echo(path)
+
+
+@app.command()
 def verify(
     papers: PaperNames = None,
     size: Size = "quick",

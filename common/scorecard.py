@@ -59,6 +59,14 @@ def estimate(verdict: Verdict) -> str:
     return f"{number(verdict.estimate)}{interval} {verdict.unit}".strip()
 
 
+def accepted(verdict: Verdict) -> str:
+    """The range that counts as reproduced."""
+    low, high = verdict.accept_low, verdict.accept_high
+    ends = [number(end) for end in (low, high) if end is not None]
+    sign = "≤ " if low is None else "≥ " if high is None else ""
+    return f"{sign}{' to '.join(ends)} {verdict.unit or verdict.paper_unit}".strip()
+
+
 def cells(verdict: Verdict) -> tuple[str, ...]:
     """One row of the scorecard."""
     return (
