@@ -186,7 +186,7 @@ def verdicts(
     as_json: AsJson = False,
     quiet: Annotated[bool, typer.Option(help="Judge and write, print one line.")] = False,
     write_docs: Annotated[
-        bool, typer.Option(help="Write the scorecard into README.md and the paper cards.")
+        bool, typer.Option(help="Write the cards' scorecards, README.md and docs/.")
     ] = False,
 ) -> None:
     """Judge the claims on a results tree, write verdicts.json, print the scorecard."""
@@ -194,10 +194,15 @@ def verdicts(
 
     from common import scorecard
     from common.claims import judge_paper
+    from common.results import find
 
     judged = [v for p in papers or slugs() for v in judge_paper(results, size, target, p)]
     if write_docs:
-        scorecard.write_docs(judged)
+        from common.reports import pages
+
+        # A paper that has not run here keeps what its card says.
+        here = {folder.paper for folder in find(results, size=size, target=target)}
+        pages.write_docs([verdict for verdict in judged if verdict.paper in here])
     if as_json:
         _emit([asdict(verdict) for verdict in judged])
     elif not quiet:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from common.claims import VERDICTS_BEST_FIRST, Verdict
 from common.errors import RepriseError
-from common.papers import projects_root, slugs
+from common.papers import Claim
 from common.plotting import VERDICT_SYMBOLS
-from common.results import find, write_bytes
+from common.results import find
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -60,11 +60,21 @@ def estimate(verdict: Verdict) -> str:
 
 
 def accepted(verdict: Verdict) -> str:
-    """The range that counts as reproduced."""
-    low, high = verdict.accept_low, verdict.accept_high
-    ends = [number(end) for end in (low, high) if end is not None]
+    """The range that counts as reproduced, in the unit of our number."""
+    unit = verdict.unit or verdict.paper_unit
+    return f"{_range(verdict.accept_low, verdict.accept_high)} {unit}".strip()
+
+
+def claim_range(claim: Claim) -> str:
+    """The same of a claim that nobody has judged yet."""
+    unit = claim.unit or claim.paper.unit
+    return f"{_range(claim.accept.low, claim.accept.high)} {unit}".strip()
+
+
+def _range(low: float | None, high: float | None) -> str:
+    ends = " to ".join(number(end) for end in (low, high) if end is not None)
     sign = "≤ " if low is None else "≥ " if high is None else ""
-    return f"{sign}{' to '.join(ends)} {verdict.unit or verdict.paper_unit}".strip()
+    return sign + ends
 
 
 def cells(verdict: Verdict) -> tuple[str, ...]:
@@ -103,22 +113,27 @@ def as_markdown(verdicts: Sequence[Verdict]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def as_overview(verdicts: Sequence[Verdict]) -> str:
+def as_overview(papers: Mapping[str, Sequence[str]]) -> str:
     """How many claims of each paper have which verdict, as a Markdown table.
+
+    Parameters
+    ----------
+    papers : mapping
+        Verdict of every claim, by the paper's slug.
 
     Examples
     --------
-    >>> as_overview([]).splitlines()[1]
-    '| --- | --- |'
+    >>> as_overview({"toy": ["reproduced", "weaker"]}).splitlines()[0]
+    '| paper | claims | ✓ reproduced | ↓ weaker |'
     """
-    shown = [name for name in VERDICTS_BEST_FIRST if any(v.verdict == name for v in verdicts)]
+    present = {verdict for verdicts in papers.values() for verdict in verdicts}
+    shown = [name for name in VERDICTS_BEST_FIRST if name in present]
     head = ["paper", "claims", *(f"{VERDICT_SYMBOLS[name]} {name}" for name in shown)]
     lines = ["| " + " | ".join(head) + " |", "|" + " --- |" * len(head)]
-    for slug in dict.fromkeys(verdict.paper for verdict in verdicts):
-        own = [verdict.verdict for verdict in verdicts if verdict.paper == slug]
-        counts = [str(own.count(name) or "") for name in shown]
+    for slug, verdicts in papers.items():
+        counts = [str(verdicts.count(name) or "") for name in shown]
         link = f"[{slug}](projects/{slug}/README.md#claims-and-verdicts)"
-        lines.append("| " + " | ".join([link, str(len(own)), *counts]) + " |")
+        lines.append("| " + " | ".join([link, str(len(verdicts)), *counts]) + " |")
     return "\n".join(lines) + "\n"
 
 
@@ -154,34 +169,3 @@ def stand_ins(root: Path, size: str, target: str, papers: Sequence[str]) -> list
                 continue
             lines |= {f"STAND-IN: {slug} ran without {n}: {why}" for n, why in missing.items()}
     return sorted(lines)
-
-
-def write_docs(verdicts: Sequence[Verdict]) -> list[Path]:
-    """Write each paper's scorecard into its card; the counts of all papers into the README."""
-    judged_papers = list(dict.fromkeys(verdict.paper for verdict in verdicts))
-    cards = {}
-    if set(judged_papers) >= set(slugs()):  # else the rows of the other papers would be lost
-        cards[projects_root().parent / "README.md"] = ("scorecard", as_overview(verdicts))
-    for slug in judged_papers:
-        own = [verdict for verdict in verdicts if verdict.paper == slug]
-        cards[projects_root() / slug / "README.md"] = ("verdicts", as_markdown(own))
-    for path, (block, content) in cards.items():
-        text = write_block(path.read_text(encoding="utf-8"), block, content)
-        write_bytes(path, text.encode())
-    return list(cards)
-
-
-def write_block(text: str, name: str, content: str) -> str:
-    """Replace a generated block between ``<!-- name -->`` and ``<!-- /name -->`` in a text.
-
-    Raises
-    ------
-    ValueError
-        If the text has no such block.
-    """
-    begin, end = f"<!-- {name} -->", f"<!-- /{name} -->"
-    before, found, rest = text.partition(begin)
-    _, closed, after = rest.partition(end)
-    if not (found and closed):
-        raise ValueError(f"no block {begin} ... {end}")
-    return f"{before}{begin}\n{content.strip()}\n{end}{after}"

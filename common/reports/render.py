@@ -27,9 +27,9 @@ MOST_DIGESTS = 4
 
 def as_html(report: Report) -> str:
     """One file that needs no other: figures inlined, foreign text escaped."""
-    environment = _environment(escape=True)
-    environment.filters |= {"figure": data_uri, "markdown": card_html}
-    return _render(environment, "report.html.j2", report)
+    renderer = environment(escape=True)
+    renderer.filters |= {"figure": data_uri, "markdown": card_html}
+    return _render(renderer, "report.html.j2", report)
 
 
 def as_markdown(report: Report, folder: Path) -> str:
@@ -38,9 +38,9 @@ def as_markdown(report: Report, folder: Path) -> str:
     def figure(path: Path) -> str:
         return quote(Path(os.path.relpath(path, folder)).as_posix())
 
-    environment = _environment(escape=False)
-    environment.filters |= {"figure": figure, "md": escape_markdown}
-    return re.sub(r"\n{3,}", "\n\n", _render(environment, "report.md.j2", report))
+    renderer = environment(escape=False)
+    renderer.filters |= {"figure": figure, "md": escape_markdown}
+    return tidy(_render(renderer, "report.md.j2", report))
 
 
 def escape_markdown(text: Any) -> str:
@@ -113,16 +113,21 @@ def total(measured: Measured) -> str:
     return f"{amount} in {measured.count} reading{'s' * (measured.count != 1)}"
 
 
-def _environment(*, escape: bool) -> Environment:
+def tidy(markdown: str) -> str:
+    """One empty line where a template left several."""
+    return re.sub(r"\n{3,}", "\n\n", markdown).strip() + "\n"
+
+
+def environment(*, escape: bool) -> Environment:
+    """Templates of this package, and the filters that all of them use."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-    environment = Environment(
+    renderer = Environment(
         loader=FileSystemLoader(HERE),
         autoescape=escape,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
-        keep_trailing_newline=True,
     )
     filters: dict[str, Callable[..., Any]] = {
         "accepted": scorecard.accepted,
@@ -135,14 +140,14 @@ def _environment(*, escape: bool) -> Environment:
         "total": total,
         "verdict": lambda v: f"{VERDICT_SYMBOLS[v.verdict]} {v.verdict}",
     }
-    environment.filters |= filters
-    environment.tests["weblink"] = lambda url: str(url).startswith(("https://", "http://"))
-    return environment
+    renderer.filters |= filters
+    renderer.tests["weblink"] = lambda url: str(url).startswith(("https://", "http://"))
+    return renderer
 
 
-def _render(environment: Environment, name: str, report: Report) -> str:
+def _render(renderer: Environment, name: str, report: Report) -> str:
     packages = ", ".join(f"{package} {version}" for package, version in report.versions.items())
-    return environment.get_template(name).render(
+    return renderer.get_template(name).render(
         report=report,
         counts=scorecard.summary(report.verdicts),
         packages=f"Packages: {packages}." if packages else "No package versions are recorded.",

@@ -61,7 +61,7 @@ class Shelf:
 def shelf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shelf]:
     root = tmp_path / "checkout" / "projects"
     root.mkdir(parents=True)
-    for module in ("papers", "provenance", "scorecard", "sources"):
+    for module in ("papers", "provenance", "reports.pages", "sources"):
         monkeypatch.setattr(f"common.{module}.projects_root", lambda: root)
     yield Shelf(root)
     papers.load_paper.cache_clear()

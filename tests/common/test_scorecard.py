@@ -96,36 +96,19 @@ def test_stand_ins_are_named_once(shelf, lay, table, tmp_path):
     assert scorecard.stand_ins(tmp_path, "quick", "cpu", ["toy"]) == lines
 
 
-@given(st.text(), st.text())
-def test_block_is_replaced_and_nothing_else(before, after):
-    text = f"{before}<!-- x -->\nold\n<!-- /x -->{after}"
-    if "<!-- x -->" in before:
-        return
-    once = scorecard.write_block(text, "x", "new\n")
-    assert once == f"{before}<!-- x -->\nnew\n<!-- /x -->{after}"
-    assert scorecard.write_block(once, "x", "new") == once
+def test_overview_counts_the_verdicts_of_each_paper():
+    papers = {"toy": ["weaker", "reproduced", "reproduced"], "other": ["error"]}
+    lines = scorecard.as_overview(papers).splitlines()
+    assert lines[0] == "| paper | claims | ✓ reproduced | ↓ weaker | ! error |"
+    assert lines[2:] == [
+        "| [toy](projects/toy/README.md#claims-and-verdicts) | 3 | 2 | 1 |  |",
+        "| [other](projects/other/README.md#claims-and-verdicts) | 1 |  |  | 1 |",
+    ]
 
 
-@pytest.mark.parametrize("text", ["", "<!-- x -->", "<!-- /x --><!-- x -->"])
-def test_text_without_the_block(text):
-    with pytest.raises(ValueError, match="no block <!-- x -->"):
-        scorecard.write_block(text, "x", "new")
-
-
-def test_documents_get_their_own_scorecards(shelf):
-    readme = shelf.root.parent / "README.md"
-    readme.write_text("top\n<!-- scorecard -->\nkept\n<!-- /scorecard -->\nend\n")
-    cards = {slug: shelf.write(slug) / "README.md" for slug in ("other", "toy")}
-    for card in cards.values():
-        card.write_text("# Card\n<!-- verdicts -->\n<!-- /verdicts -->\n")
-    ours, theirs = make(title="Ours"), make(paper="other", title="Theirs")
-
-    assert scorecard.write_docs([ours]) == [cards["toy"]]
-    assert "kept" in readme.read_text()  # one paper's verdicts do not take the others' rows
-    assert set(scorecard.write_docs([ours, theirs])) == {readme, *cards.values()}
-    assert readme.read_text().startswith("top\n") and readme.read_text().endswith("\nend\n")
-    for slug in cards:
-        assert f"| [{slug}](projects/{slug}/README.md#claims-and-verdicts) | 1 | 1 |" in (
-            readme.read_text()
-        )
-    assert "Ours" in cards["toy"].read_text() and "Theirs" not in cards["toy"].read_text()
+@pytest.mark.parametrize(
+    ("low", "high", "text"), [(0.1, None, "≥ 0.1 s"), (None, 2, "≤ 2 s"), (-1, 1, "-1 to 1 s")]
+)
+def test_accepted_range(low, high, text, claim):
+    assert scorecard.accepted(make(accept_low=low, accept_high=high, unit="s")) == text
+    assert scorecard.claim_range(claim(accept={"low": low, "high": high}, unit="s")) == text
