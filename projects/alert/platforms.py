@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from common.errors import known
+from common.hardware.targets.wearable.chips import CHIPS
 from projects.alert import recordings
 from projects.alert.data import (
     ACCURACY_FILE,
@@ -28,11 +29,12 @@ if TYPE_CHECKING:
     from common.run import Run
 
 GPUS = {"a40": "A40", "v100": "V100"}
-PLATFORMS = (*GPUS, "recorded")
+PLATFORMS = (*GPUS, "recorded", *CHIPS)
 SOURCES = ("generated", "recorded", "sentences")
 GENERATED = "generated environment"
 TRACE = "recorded contention"
 GENERATED_PROFILE, RECORDED_PROFILE = "generated profile", "recorded profile"
+RECORDED_NETWORKS = "recorded networks"
 RECORDED_CLASSES = 10  # of the images that the recorded networks were trained on
 
 
@@ -40,9 +42,12 @@ def load_profile(run: Run, platform: str) -> tuple[str, ProfileTable]:
     """Return the name of a platform's data, and its candidates.
 
     ``a40`` and ``v100`` are timm's networks under Zeus' power curves, ``recorded`` is what this
-    project measured. Without the data the former become generated tables, and the run says so.
+    project measured, ``w5`` and its like are the recorded networks on the model of a watch's chip.
+    Without the data they become generated tables, and the run says so.
     """
     known(platform, PLATFORMS, "platform")
+    if platform in CHIPS:
+        return _watch(run, platform)
     if platform == "recorded":
         path = run.recorded(recordings.PROFILE, name=RECORDED_PROFILE)
         if path is None:
@@ -60,6 +65,18 @@ def load_profile(run: Run, platform: str) -> tuple[str, ProfileTable]:
         for network in ("resnet50", "shufflenetv2")
     ]
     return TIMM, combine(networks, *shapes, stages=run.params["stages"])
+
+
+def _watch(run: Run, chip: str) -> tuple[str, ProfileTable]:
+    from projects.alert.wearable import chip_table, recorded_networks
+
+    if run.recorded(f"{recordings.NETWORKS}/{recordings.INDEX}", name=RECORDED_NETWORKS) is None:
+        return _generated(run)
+    networks = recorded_networks(run.paper.path("recorded"), run.params["tiles"])
+    frame = chip_table(networks, CHIPS[chip], run.params["shares"])
+    # what the watch draws whatever is running is the same for all schemes, and left out
+    options = {"fail_accuracy": 1 / RECORDED_CLASSES, "idle_ratio": 0.0, "setting_unit": "GHz"}
+    return RECORDED_NETWORKS, ProfileTable.from_frame(frame, **options)
 
 
 def _networks(run: Run) -> pd.DataFrame | None:

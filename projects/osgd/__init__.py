@@ -15,6 +15,7 @@ _HOME = {
     "WidthNestedCNN": "width",
     "WidthNestedMLP": "width",
     "candidates": "pretrained",
+    "fixed_stages": "wearable",
     "load_images": "data",
     "orthogonalize": "projection",
 }

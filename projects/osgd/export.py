@@ -142,6 +142,8 @@ class OnnxStages:
         Number of answers.
     input_shape : tuple of int
         Shape of one input.
+    files : list of Path
+        One graph per stage.
     sessions : list of InferenceSession
         One per stage.
 
@@ -161,10 +163,8 @@ class OnnxStages:
         manifest = Path(manifest)
         content = _read_manifest(manifest)
         self.input_shape = tuple(content["shape"])
-        self.sessions = [
-            session(manifest.parent / safe_relative(stage["file"]), providers, intra_op_num_threads)
-            for stage in content["stages"]
-        ]
+        self.files = [manifest.parent / safe_relative(s["file"]) for s in content["stages"]]
+        self.sessions = [session(path, providers, intra_op_num_threads) for path in self.files]
         self.num_stages = len(self.sessions)
         self._inputs = [[item.name for item in found.get_inputs()] for found in self.sessions]
         self._outputs = [stage["outputs"] for stage in content["stages"]]
