@@ -24,8 +24,9 @@ class Explorer(Model):
     """One chart over the observations of an experiment.
 
     ``curve``
-        One of ``metrics`` against ``x``, a line per value of ``lines`` that can be switched off.
-        ``x`` is a column, or, with ``along``, a metric: the values of that column pair the two.
+        One of ``metrics`` against ``x``, a line per value of ``lines`` that can be switched off;
+        at first those of ``shown``, or all. ``x`` is a column, or, with ``along``, a metric: the
+        values of that column pair the two.
     ``timeline``
         One panel per list of metrics in ``panels`` over the column ``x``; grey where the metric
         ``shade`` is above zero; ``bands`` names the metric that is a metric's standard deviation.
@@ -49,6 +50,7 @@ class Explorer(Model):
     x: str = ""
     along: str = ""
     lines: str = "variant"
+    shown: tuple[str, ...] = ()
     log: tuple[Literal["x", "y"], ...] = ()
     panels: tuple[tuple[str, ...], ...] = ()
     bands: dict[str, str] = {}

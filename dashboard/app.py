@@ -5,10 +5,28 @@ import streamlit as st
 from common.tracking.connection import shown
 from dashboard.session import uri
 
-# Streamlit's own spacing and titles are made for wide screens alone.
+# Streamlit's own spacing and titles are made for wide screens alone. Colours that are not of the
+# palette are those of the text around, so that they fit light and dark.
 STYLE = """<style>
 [data-testid="stMainBlockContainer"] {padding-top: 3.5rem; padding-bottom: 3rem}
 [data-testid="stMainBlockContainer"] h1 {font-size: clamp(1.6rem, 5vw, 2.5rem)}
+[data-testid="stMainBlockContainer"] h3 {font-size: 1.15rem}
+[data-testid="stMainBlockContainer"] a:focus-visible {outline: 3px solid #E69F00;
+  outline-offset: 2px}
+.small {font-size: 0.85rem; opacity: 0.8; margin: 0}
+.said {margin: 0.5rem 0}
+.claim-bar {position: relative; height: 3.1rem; margin: 0.5rem 0 0.2rem;
+  border-bottom: 1px solid #8A8A8A; margin-bottom: 1.5rem}
+.claim-bar i {position: absolute; display: block}
+.claim-bar .range {top: 0; bottom: 0; background: #009E73; opacity: 0.25}
+.claim-bar .between {top: 0.95rem; height: 2px; background: #8A8A8A}
+.claim-bar .paper {top: 0.6rem; width: 0.7rem; height: 0.7rem; margin-left: -0.35rem;
+  background: #8A8A8A; transform: rotate(45deg)}
+.claim-bar .interval {top: 2.1rem; height: 4px; margin-top: -2px; min-width: 2px}
+.claim-bar .here {top: 2.1rem; width: 0.9rem; height: 0.9rem; margin: -0.45rem 0 0 -0.45rem;
+  border-radius: 50%; border: 1px solid #8A8A8A}
+.claim-bar b {position: absolute; top: 100%; transform: translateX(-50%); font-size: 0.75rem;
+  font-weight: 400; white-space: nowrap; opacity: 0.8}
 </style>"""
 
 st.set_page_config(page_title="Reprise", page_icon=":material/replay:", layout="wide")
@@ -16,6 +34,7 @@ page = st.navigation(
     [
         st.Page("overview.py", title="Overview", icon=":material/dashboard:", default=True),
         st.Page("paper.py", title="Paper", icon=":material/article:"),
+        st.Page("explore.py", title="Explore", icon=":material/query_stats:"),
         st.Page("compare.py", title="Compare", icon=":material/compare_arrows:"),
         st.Page("runs.py", title="Runs", icon=":material/list:"),
     ]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from common.plotting import weakest
-from dashboard import charts, comparison, data, words
+from dashboard import charts, comparison, data, export, words
 from dashboard.session import choose, snapshot, uri
 
 if TYPE_CHECKING:
@@ -83,11 +83,12 @@ def _narrowed(rows: pd.DataFrame) -> pd.DataFrame:
 def _show(rows: pd.DataFrame, metric: str) -> None:
     units = rows["unit"].unique()
     unit = str(units[0]) if len(units) == 1 else ""
-    st.html(words.row(words.label_chips(*weakest(rows))))
+    labels = weakest(rows)
+    st.html(words.row(words.label_chips(*labels)))
     table = comparison.means(rows)
     axis = words.with_unit(metric, f"({unit})" if unit else "")
     st.plotly_chart(charts.interval_chart(table, axis), config=charts.CONFIG, key="means")
-    _table(table, metric, "mean")
+    _table(table, metric, "mean", labels)
     st.subheader("Ratio to a baseline", anchor=False)
     pairs = {f"{row.method} @ {row.series}": (row.method, row.series) for row in table.itertuples()}
     name = choose("Baseline", list(pairs), "baseline")
@@ -95,20 +96,27 @@ def _show(rows: pd.DataFrame, metric: str) -> None:
     ratios = ratios.set_index(["method", "series"]).loc[list(pairs.values())].reset_index()
     chart = charts.interval_chart(ratios, f"{metric}: ratio to the baseline", reference=1.0)
     st.plotly_chart(chart, config=charts.CONFIG, key="ratios")
-    _table(ratios, metric, "ratio")
+    _table(ratios, metric, "ratio", labels)
 
 
-def _table(table: pd.DataFrame, metric: str, what: str) -> None:
-    st.dataframe(
+def _table(table: pd.DataFrame, metric: str, what: str, labels: tuple[str, str]) -> None:
+    import pandas as pd
+
+    title = f"{what} of {metric}"
+    shown = pd.DataFrame(
         {
             "method": table["method"],
             "series": table["series"],
-            f"{what} of {metric}": [words.number(value) for value in table["value"]],
+            title: [words.number(value) for value in table["value"]],
             "95 % interval": [words.interval(row.low, row.high) for row in table.itertuples()],
             "n": table["n"],
-        },
-        hide_index=True,
+        }
     )
+    st.dataframe(shown, hide_index=True)
+    with st.container(horizontal=True):
+        export.csv(table, f"{metric}-{what}")
+        export.png(lambda: export.intervals_png(table, title, labels), f"{metric}-{what}")
+        export.latex(shown, f"{metric}-{what}")
 
 
 # -- verdicts ------------------------------------------------------------------------------

@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from common.compare import UNIT, ratio
 from common.plotting import interval_table
 from common.results import COLUMNS
-from common.stats import bootstrap
 
 if TYPE_CHECKING:
-    import numpy as np
     import pandas as pd
 
-UNIT = ["dataset", "item"]
 _ALWAYS = ("machine_label", "size", "target")
 _ON_DEMAND = ("stamp", "digest", "started", "run_id")
 
@@ -87,18 +85,8 @@ def ratios(rows: pd.DataFrame, baseline: tuple[str, str]) -> pd.DataFrame:
     below = values.loc[baseline]
     table = []
     for (method, series), above in values.groupby(level=["method", "series"]):
-        above = above.droplevel(["method", "series"])
-        pairs = pd.concat([above, below], axis=1, join="inner").to_numpy()
-        if len(pairs):
-            estimate = bootstrap(pairs, _ratio)
-            numbers = (estimate.value, estimate.low, estimate.high, estimate.n)
-        else:
-            numbers = (above.mean() / below.mean(), None, None, 0)
+        estimate = ratio(above.droplevel(["method", "series"]), below)
+        numbers = (estimate.value, estimate.low, estimate.high, estimate.n)
         table.append((method, series, *numbers))
     frame = pd.DataFrame(table, columns=["method", "series", "value", "low", "high", "n"])
     return frame.astype({"value": float, "low": float, "high": float})
-
-
-def _ratio(stack: np.ndarray) -> np.ndarray:
-    sums = stack.mean(axis=-2)
-    return sums[..., 0] / sums[..., 1]

@@ -16,7 +16,7 @@ import yaml
 from common.claims import Verdict
 from common.results import COLUMNS, OBSERVATIONS, RECORD
 from common.tracking.connection import connect, database_file, tracked
-from common.tracking.layout import CLAIM, EXPERIMENT_PREFIX, FIGURES, PAPER, TAG
+from common.tracking.layout import CLAIM, EXPERIMENT_PREFIX, FIGURES, PAPER, RECORDED, TAG
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -200,6 +200,12 @@ def claim_notes(uri: str, run: Any) -> dict[str, str]:
     parsed = yaml.safe_load(content) if content else None
     claims = parsed.get("claims") if isinstance(parsed, dict) else None
     return {claim["id"]: claim["note"] for claim in claims or [] if claim.get("note")}
+
+
+def recorded(uri: str, run: Any) -> list[Any]:
+    """Verdicts that the project stood behind when the run was synced; empty where none are."""
+    content = artifact(uri, run.run_id, f"{PAPER}/{RECORDED}", run.content)
+    return _parsed(content.decode("utf-8", "replace"), list) if content else []
 
 
 def card(uri: str, run: Any) -> str:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import html
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
 from common.claims import VERDICTS_BEST_FIRST
 from common.plotting import VERDICT_SYMBOLS, WARNING
 from common.results import DATA_LABELS
-from dashboard import data, words
-from dashboard.session import ANY, choose, choose_place, snapshot
+from dashboard import changes, data, export, words
+from dashboard.session import ANY, choose, choose_place, snapshot, uri
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,8 +28,9 @@ def main() -> None:
         return
     st.html(_headline(verdicts))
     _failures(store.runs)
+    _changes(store, verdicts)
     st.html(_matrix(verdicts, store.papers))
-    st.subheader("All claims")
+    st.subheader("All claims", anchor=False)
     _table(verdicts)
 
 
@@ -97,7 +98,9 @@ def _matrix(verdicts: pd.DataFrame, papers: pd.DataFrame) -> str:
 
 
 def _matrix_row(slug: str, title: str, claims: pd.DataFrame) -> str:
-    ranked = claims.sort_values("verdict", key=lambda column: column.map(_rank), kind="stable")
+    ranked = claims.sort_values(
+        "verdict", key=lambda column: column.map(changes.rank), kind="stable"
+    )
     first = ranked.iloc[0]
     address = words.link("paper", paper=slug, size=first["size"], target=first["target"])
     tiles = "".join(_tile(claim, address) for claim in ranked.to_dict("records"))
@@ -130,39 +133,56 @@ def _tile(claim: dict, address: str) -> str:
     )
 
 
-def _rank(verdict: str) -> int:
-    known = verdict in VERDICTS_BEST_FIRST
-    return VERDICTS_BEST_FIRST.index(verdict) if known else len(VERDICTS_BEST_FIRST)
+# -- what changed --------------------------------------------------------------------------
+
+
+def _changes(store: data.Snapshot, verdicts: pd.DataFrame) -> None:
+    """Verdicts that moved since the commit before, and away from the recorded ones."""
+    here = verdicts[["size", "target"]].iloc[0]
+    place = (store.verdicts["size"] == here["size"]) & (store.verdicts["target"] == here["target"])
+    moved = changes.since_last_commit(store.verdicts[place])
+    papers = store.runs.drop_duplicates("paper")
+    recorded = {run.paper: data.recorded(uri(), run) for run in papers.itertuples()}
+    st.html(
+        _moved("since the commit before", moved)
+        + _moved("away from the recorded verdicts", changes.since_recorded(verdicts, recorded))
+    )
+
+
+def _moved(since: str, moved: pd.DataFrame) -> str:
+    if not len(moved):
+        return f'<p class="small">No verdict moved {since}.</p>'
+    up = sum(map(changes.better, moved["before"], moved["now"]))
+    noun = "verdict" if len(moved) == 1 else "verdicts"
+    head = (
+        f"{len(moved)} {noun} moved {since}: {up} for the better, {len(moved) - up} for the worse"
+    )
+    items = "".join(f"<li>{_move(row)}</li>" for row in moved.itertuples())
+    return (
+        f"<details{' open' if len(moved) <= 3 else ''}><summary><b>{head}</b></summary>"
+        f"<ul>{items}</ul></details>"
+    )
+
+
+def _move(row: Any) -> str:
+    address = words.link("paper", paper=row.paper, size=row.size, target=row.target)
+    claim = words.anchor(f"{address}#{row.claim}", f"{row.paper}: {row.title}")
+    before, now = words.verdict_chip(row.before), words.verdict_chip(row.now)
+    since = "" if row.since == "recorded" else f" since {html.escape(row.since)}"
+    return f"{claim} {before} → {now}{since}"
+
+
+# -- all claims ----------------------------------------------------------------------------
 
 
 def _table(verdicts: pd.DataFrame) -> None:
-    import pandas as pd
-
     ranked = verdicts.sort_values(["paper", "place", "claim"])
-    table = pd.DataFrame(
-        {
-            "verdict": ranked["verdict"].map(words.verdict_text),
-            "paper": ranked["paper"],
-            "claim": ranked["title"],
-            "here": [
-                words.with_unit(words.number(row.estimate), row.unit) for row in ranked.itertuples()
-            ],
-            "95 % interval": [
-                "" if words.missing(row.estimate) else words.interval(row.low, row.high)
-                for row in ranked.itertuples()
-            ],
-            "in the paper": [
-                words.paper_value(row.paper_value, row.paper_unit) for row in ranked.itertuples()
-            ],
-            "n": ranked["n"].astype("Int64"),
-            "data": ranked["data"],
-            "measurement": ranked["measurement"],
-            "reason": ranked["reason"],
-            "page": [
-                words.link("paper", paper=row.paper, size=row.size, target=row.target)
-                for row in ranked.itertuples()
-            ],
-        }
+    table = words.claims_table(ranked).assign(
+        reason=list(ranked["reason"]),
+        page=[
+            words.link("paper", paper=row.paper, size=row.size, target=row.target) + f"#{row.claim}"
+            for row in ranked.itertuples()
+        ],
     )
     styled = table.style.map(
         lambda text: (
@@ -176,6 +196,9 @@ def _table(verdicts: pd.DataFrame) -> None:
         width="stretch",
         column_config={"page": st.column_config.LinkColumn("page", display_text="open")},
     )
+    with st.container(horizontal=True):
+        export.csv(ranked, "claims")
+        export.latex(words.claims_table(ranked), "claims")
 
 
 if __name__ == "__main__":

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from common.claims import VERDICTS_BEST_FIRST
-from dashboard import charts, data, words
+from dashboard import data, export, words
+from dashboard.claim_bar import bar
 from dashboard.session import ANY, choose, choose_place, snapshot, uri
 
 if TYPE_CHECKING:
@@ -24,7 +25,9 @@ def main() -> None:
     _identity(store.papers[store.papers["paper"] == slug].iloc[0])
     st.caption(f"{size} size on {target} · {_machines(runs)}")
     _scoreboard(runs, verdicts)
+    _explorers(slug, size, target, declared)
     _claims(verdicts, data.claim_notes(uri(), newest))
+    _exports(slug, verdicts)
     _figures(runs, declared)
     _card(card)
     _provenance(runs)
@@ -86,7 +89,9 @@ def _scoreboard(runs: pd.DataFrame, verdicts: pd.DataFrame) -> None:
             names = words.plain(run.stand_ins)
             st.warning(f"{words.plain(run.experiment)} ran on stand-in data for {names}.")
         if run.skipped:
-            st.info(f"{words.plain(run.experiment)} left out: {words.plain(run.skipped)}")
+            left_out = run.skipped.splitlines()
+            with st.expander(words.plain(f"{run.experiment} left out {len(left_out)}")):
+                st.html(f"<ul>{''.join(f'<li>{html.escape(told)}</li>' for told in left_out)}</ul>")
 
 
 # -- claims --------------------------------------------------------------------------------
@@ -115,11 +120,15 @@ def _claim(claim: dict[str, Any], note: str) -> None:
             words.verdict_chip(claim["verdict"]),
             words.label_chips(claim["data"], claim["measurement"]),
         )
+        + f'<p class="said">{html.escape(claim["statement"])} '
+        + f"<i>({html.escape(claim['source'])})</i></p>"
+        + bar(claim)
+        + _claim_facts(claim, note)
     )
-    st.markdown(f"{words.plain(claim['statement'])} *({words.plain(claim['source'])})*")
-    chart = charts.claim_chart(claim)
-    if chart is not None:
-        st.plotly_chart(chart, config=charts.CONFIG, key=f"claim-{claim['claim']}")
+
+
+def _claim_facts(claim: dict[str, Any], note: str) -> str:
+    """Numbers in words, and the way back to the run, configuration, commit, machine and data."""
     here = "no estimate"
     if not words.missing(claim["estimate"]):
         here = words.with_unit(words.number(claim["estimate"]), claim["unit"])
@@ -132,12 +141,34 @@ def _claim(claim: dict[str, Any], note: str) -> None:
         "note": note,
     }
     text = " · ".join(f"<b>{name}:</b> {html.escape(fact)}" for name, fact in facts.items() if fact)
-    place = f"{claim['kind']} from {claim['experiment']} on {claim['machine_label']}"
+    run = words.anchor(words.link("runs", run=claim["run_id"]), f"run of {claim['experiment']}")
     stamp = words.commit(claim["commit"], claim["dirty"])
-    st.html(
-        f'<p style="margin:0">{text}</p><p style="margin:0;font-size:0.85rem;opacity:0.75">'
-        f"{html.escape(place)}, {html.escape(stamp)}</p>"
-    )
+    place = html.escape(f"{claim['kind']} on {claim['machine_label']}, commit {stamp}, from the ")
+    return f'<p style="margin:0">{text}</p><p class="small">{place}{run}</p>'
+
+
+def _explorers(slug: str, size: str, target: str, declared: dict[str, Any]) -> None:
+    """Ways to the charts that can be turned over."""
+    told = declared.get("explorers")
+    if isinstance(told, dict) and told:
+        links = [
+            words.anchor(
+                words.link("explore", paper=slug, chart=name, size=size, target=target),
+                str(item.get("title", name)),
+            )
+            for name, item in told.items()
+            if isinstance(item, dict)
+        ]
+        st.html(f"<p><b>Explore:</b> {' · '.join(links)}</p>")
+
+
+def _exports(slug: str, verdicts: pd.DataFrame) -> None:
+    claims = verdicts.sort_values(["place", "claim"])
+    if len(claims):
+        with st.container(horizontal=True):
+            export.csv(claims, f"{slug}-claims")
+            export.png(lambda: export.claims_png(claims, slug), f"{slug}-claims")
+            export.latex(words.claims_table(claims), f"{slug}-claims")
 
 
 # -- figures, card, provenance -------------------------------------------------------------

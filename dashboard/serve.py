@@ -45,6 +45,8 @@ def serve(uri: str | None = None, port: int = 8501, headless: bool = False) -> i
         if importlib.util.find_spec(module) is None:
             require(module, extra)
     _check_free(port)
+    sys.stdout.write(f"results browser: http://{HOST}:{port} (Ctrl+C ends it)\n")
+    sys.stdout.flush()
     try:
         return subprocess.run(
             command(port, headless), env=environment(tracking_uri(uri)), check=False
@@ -61,6 +63,8 @@ def command(port: int, headless: bool) -> list[str]:
         "server.headless": str(headless).lower(),
         "server.fileWatcherType": "none",
         "server.showEmailPrompt": "false",
+        # Streamlit's advertisement goes with its welcome; `serve` says the address itself.
+        "logger.hideWelcomeMessage": "true",
         "browser.gatherUsageStats": "false",
         "client.toolbarMode": "minimal",
         # named for both, because one colour for all would force the light theme on everybody

@@ -6,10 +6,13 @@ import html
 import math
 import re
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 from common.plotting import NOTICE, VERDICT_COLOURS, VERDICT_SYMBOLS, WARNING
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def number(value: Any) -> str:
@@ -22,7 +25,7 @@ def number(value: Any) -> str:
     """
     if missing(value):
         return ""
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value + 0.0:.3g}"  # no -0
 
 
 def missing(value: Any) -> bool:
@@ -113,6 +116,28 @@ def plain(text: str) -> str:
     a\*b costs \$5
     """
     return re.sub(r"([\\`*_{}\[\]()#+\-!|$:~<>])", r"\\\1", text)
+
+
+def claims_table(verdicts: pd.DataFrame) -> pd.DataFrame:
+    """Claims with verdict, estimate, interval and the paper's number, as text."""
+    import pandas as pd
+
+    rows = list(verdicts.itertuples())
+    return pd.DataFrame(
+        {
+            "verdict": [verdict_text(row.verdict) for row in rows],
+            "paper": [row.paper for row in rows],
+            "claim": [row.title for row in rows],
+            "here": [with_unit(number(row.estimate), row.unit) for row in rows],
+            "95 % interval": [
+                "" if missing(row.estimate) else interval(row.low, row.high) for row in rows
+            ],
+            "in the paper": [paper_value(row.paper_value, row.paper_unit) for row in rows],
+            "n": ["" if missing(row.n) else f"{row.n:.0f}" for row in rows],
+            "data": [row.data for row in rows],
+            "measurement": [row.measurement for row in rows],
+        }
+    )
 
 
 # -- HTML; every text from the store passes through html.escape ----------------------------

@@ -160,7 +160,7 @@ def _facts(record: RunRecord, rows: pd.DataFrame) -> dict[str, str]:
         "measurement": ", ".join(kinds),
         "data_mode": record.data_mode,
         "stand_ins": ", ".join(record.stand_ins),
-        "skipped": "; ".join(": ".join(entry.values()) for entry in record.skipped),
+        "skipped": "\n".join(": ".join(entry.values()) for entry in record.skipped),
         "meters": json.dumps(_meters(record)),
         "started": record.started,
         "finished": record.finished,

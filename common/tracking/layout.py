@@ -17,7 +17,8 @@ VERDICT = "verdict."
 # Artifacts beside observations.parquet, run.json and verdicts.json.
 FIGURES = "figures"
 PAPER = "paper"
-PAPER_FILES = ("paper.yaml", "claims.yaml", "README.md")
+RECORDED = "recorded/verdicts.json"
+PAPER_FILES = ("paper.yaml", "claims.yaml", "README.md", RECORDED)
 
 
 def identity(record: RunRecord) -> dict[str, str]:
@@ -29,18 +30,13 @@ def identity(record: RunRecord) -> dict[str, str]:
         "target": record.target,
         "digest": record.digest,
         "commit": str(record.git.get("commit", "")),
-        "machine": machine_id(record.machine),
+        "machine": record.machine_id,
     }
 
 
 def key(record: RunRecord) -> str:
     """Digest of :func:`identity`."""
     return digest(identity(record))
-
-
-def machine_id(machine: dict[str, Any]) -> str:
-    """Id of a machine fingerprint; records of other tools may lack one."""
-    return str(machine.get("id") or digest(machine))
 
 
 def digest(content: Any) -> str:
