@@ -13,6 +13,7 @@ import pytest
 from common.plotting import dot_interval, figure, interval_table, label_figure, save, weakest
 from common.results import COLUMNS, OBSERVATIONS, RECORD, Folder, atomic, write_json
 from common.tracking import sync
+from common.tracking.layout import RECORDED
 
 PAPER = """
 slug: {slug}
@@ -37,6 +38,24 @@ figures:
     title: F1 by method
     caption: Dots are means over the jobs, lines 95 % intervals.
     experiments: [prediction]
+explorers:
+  jobs:
+    kind: curve
+    title: F1 job by job
+    caption: Each job's F1.
+    experiment: prediction
+    metrics: [f1]
+    x: item
+    shown: [ours, trees]
+    choose: [dataset]
+  joules:
+    kind: curve
+    title: Energy against time
+    caption: Each job's fit.
+    experiment: cost
+    metrics: [fit_energy]
+    x: fit_wall_time
+    along: item
 """
 CLAIMS = """
 claims:
@@ -121,6 +140,18 @@ MACHINES = {
 }
 
 
+STOOD_BEHIND = [
+    {
+        "claim": claim,
+        "size": "quick",
+        "target": "cpu",
+        "data": "original",
+        "verdict": verdict,
+    }
+    for claim, verdict in (("f1-gain", "reproduced"), ("error-floor", "consistent"))
+]
+
+
 def prediction(label: str, seed: int, lead: float) -> pd.DataFrame:
     rng = np.random.default_rng(seed)
     levels = {"ours": 0.75 + lead, "trees": 0.7, "isolation_forest": 0.45}
@@ -197,7 +228,10 @@ def draw(results: Path, size: str, slug: str, rows: pd.DataFrame) -> None:
 
 
 def build(root: Path) -> None:
-    """Papers and results below ``root``: two papers, two sizes, two machines, a failed run."""
+    """Papers and results below ``root``: two papers, two sizes, two machines, a failed run.
+
+    The results below ``before`` are those of an earlier commit, when the method was worse.
+    """
     results, papers = root / "results", root / "papers"
     titles = {"alpha": "Alpha: finding stragglers", "beta": "Beta, a <b>bold</b> $name$"}
     for slug, title in titles.items():
@@ -205,6 +239,10 @@ def build(root: Path) -> None:
         (papers / slug / "paper.yaml").write_text(PAPER.format(slug=slug, title=title))
         (papers / slug / "claims.yaml").write_text(CLAIMS)
         (papers / slug / "README.md").write_text(CARD.format(title=title))
+    write_json(papers / "alpha" / RECORDED, STOOD_BEHIND)
+    early = {"git": {"commit": "beef0000", "dirty": False}, "finished": "2026-01-01T03:06:05+00:00"}
+    rows = prediction("original", 0, lead=-0.2)
+    write(Folder(root / "before", "quick", "cpu", "alpha", "prediction"), rows, "cpu", **early)
     for size, seed in (("quick", 0), ("full", 1)):
         rows = prediction("original", seed, lead=0.08)
         write(Folder(results, size, "cpu", "alpha", "prediction"), rows, "cpu")
@@ -220,13 +258,19 @@ def build(root: Path) -> None:
     write(Folder(results, "quick", "cpu", "beta", "cost"), rows[:0], "cpu", **broken)
 
 
+def fill(root: Path, uri: str) -> None:
+    """Sync what :func:`build` made, in the order in which it would have happened."""
+    sync(root / "before", uri, projects_root=root / "papers")
+    sync(root / "results", uri, recorded=True, projects_root=root / "papers")
+
+
 @pytest.fixture(scope="session")
 def store(tmp_path_factory: pytest.TempPathFactory) -> str:
     """URI of a store with runs."""
     root = tmp_path_factory.mktemp("browser")
     build(root)
     uri = f"sqlite:///{root / 'mlflow.db'}"
-    sync(root / "results", uri, recorded=True, projects_root=root / "papers")
+    fill(root, uri)
     return uri
 
 

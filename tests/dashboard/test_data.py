@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import doctest
 import importlib
+import re
 
 import numpy as np
 import pandas as pd
@@ -11,7 +12,7 @@ import pytest
 
 from common.results import COLUMNS
 from common.tracking import TrackingError
-from dashboard import charts, comparison, data, words
+from dashboard import changes, claim_bar, comparison, data, export, words
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +22,7 @@ def snapshot(store) -> data.Snapshot:
 
 def test_snapshot_holds_every_run_and_paper(snapshot):
     assert list(snapshot.papers["paper"]) == ["alpha", "beta"]
-    assert len(snapshot.runs) == 7
+    assert len(snapshot.runs) == 8
     failed = snapshot.runs[snapshot.runs["status"] == "failed"].iloc[0]
     assert (failed["paper"], failed["experiment"]) == ("beta", "cost")
     assert failed["reason"] == "ValueError: 3 is not <b>2</b>" and failed["dirty"]
@@ -71,7 +72,7 @@ def test_artifacts_of_a_run(store, snapshot):
         row
         for row in snapshot.runs.itertuples()
         if (row.paper, row.experiment, row.size) == ("alpha", "prediction", "quick")
-    )
+    )  # the newest
     rows = data.observations(store, run)
     assert len(rows) == 120 and set(COLUMNS) <= set(rows)
     assert data.record(store, run)["config"] == {"alpha": 0.1, "seeds": 2}
@@ -158,23 +159,64 @@ def claim(**changes: object) -> dict:
     return {**base, **changes}
 
 
-def test_claim_chart_draws_interval_range_and_the_papers_value():
-    figure = charts.claim_chart(claim(paper_value=[0.45, 0.6]))
-    paper, ours = figure.data
-    assert list(paper.x) == [0.45, 0.6]
-    assert list(ours.x) == [0.5]
-    assert ours.error_x.array[0] == pytest.approx(0.2)
-    assert ours.error_x.arrayminus[0] == pytest.approx(0.1)
-    shade = figure.layout.shapes[0]
-    first, last = figure.layout.xaxis.range
-    assert shade.x0 == 0.3 and shade.x1 == last and first < 0.3 and last > 0.7
+def test_claim_bar_draws_interval_range_and_the_papers_value():
+    first, last, low, high = claim_bar.scale(claim(paper_value=[0.45, 0.6]))
+    assert (low, high) == (0.3, last) and first < 0.3 and last > 0.7
+    drawn = claim_bar.bar(claim(paper_value=[0.45, 0.6]))
+    places = dict(re.findall(r'class="(range|interval|here)" style="left:([\d.]+)%', drawn))
+    share = {name: first + float(left) / 100 * (last - first) for name, left in places.items()}
+    assert share == pytest.approx({"range": 0.3, "interval": 0.4, "here": 0.5}, abs=1e-3)
+    assert drawn.count('class="paper"') == 2
+    assert "here 0.5 [0.4, 0.7], accepted ≥ 0.3, paper 0.45 to 0.6" in drawn
 
 
-def test_claim_chart_without_paper_value_or_estimate():
-    assert len(charts.claim_chart(claim()).data) == 1
+def test_claim_bar_without_paper_value_or_estimate():
+    assert 'class="paper"' not in claim_bar.bar(claim())
     nothing = {"estimate": np.nan, "low": np.nan, "high": np.nan}
-    assert charts.claim_chart(claim(**nothing)) is None
-    assert len(charts.claim_chart(claim(**nothing, paper_value=2.0)).data) == 1
+    assert claim_bar.bar(claim(**nothing)) == ""
+    assert 'class="here"' not in claim_bar.bar(claim(**nothing, paper_value=2.0))
+
+
+# -- what changed --------------------------------------------------------------------------
+
+
+def test_verdicts_that_moved_since_the_commit_before(snapshot):
+    moved = changes.since_last_commit(snapshot.verdicts).set_index("claim")
+    assert set(moved["paper"]) == {"alpha"} and set(moved["since"]) == {"beef0000"}
+    assert moved.loc["f1-gain", ["before", "now"]].tolist() == ["not reproduced", "reproduced"]
+    assert set(moved.index) == {"f1-gain"}  # the other claim of these runs stays as it was
+
+
+def test_verdicts_away_from_the_recorded_ones(store, snapshot):
+    run = snapshot.runs[snapshot.runs["paper"] == "alpha"].iloc[0]
+    recorded = {"alpha": data.recorded(store, run)}
+    now = data.current(snapshot.verdicts)
+    moved = changes.since_recorded(now, recorded)
+    assert list(moved["claim"]) == ["error-floor"]
+    assert moved.loc[0, ["before", "now"]].tolist() == ["consistent", "not reproduced"]
+    assert not len(changes.since_recorded(now, {"alpha": ["spoilt"]}))
+
+
+# -- exports -------------------------------------------------------------------------------
+
+
+def test_images_of_claims_and_intervals(snapshot):
+    claims = data.current(snapshot.verdicts)
+    assert export.claims_png(claims[claims["paper"] == "alpha"], "alpha").startswith(b"\x89PNG")
+    table = pd.DataFrame(
+        [["a", "m", 1.0, 0.5, 1.5], ["b", "m", 2.0, np.nan, np.nan]],
+        columns=["method", "series", "value", "low", "high"],
+    )
+    labels = ("original", "measured")
+    assert export.intervals_png(table, "x", labels).startswith(b"\x89PNG")
+
+
+def test_latex_has_a_row_per_claim_and_no_bare_sign(snapshot):
+    table = words.claims_table(snapshot.verdicts)
+    text = export.latex_table(table)
+    body = text.partition("\\midrule\n")[2].partition("\\bottomrule")[0]
+    assert body.count("\\\\\n") == len(table)
+    assert "95 \\% interval" in text and "✓" not in text
 
 
 # -- comparison ----------------------------------------------------------------------------

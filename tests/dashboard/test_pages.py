@@ -8,7 +8,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 APP = Path(__file__).parents[2] / "dashboard" / "app.py"
-PAGES = ["overview.py", "paper.py", "compare.py", "runs.py"]
+PAGES = ["overview.py", "paper.py", "explore.py", "compare.py", "runs.py"]
 
 
 @pytest.fixture
@@ -66,7 +66,26 @@ def test_overview_counts_claims_and_names_failures(show, store):
     table = bench.dataframe[0].value
     assert list(table["in the paper"])[:2] == ["0.05 to 0.15", "not available"]
     assert "synthetic" in set(table["data"]) and "modelled" in set(table["measurement"])
-    assert table["page"].iloc[0] == "paper?paper=alpha&size=quick&target=cpu"
+    assert table["page"].iloc[0] == "paper?paper=alpha&size=quick&target=cpu#f1-gain"
+
+
+def test_overview_says_what_changed(show, store):
+    said = text(show(store))
+    assert "1 verdict moved since the commit before: 1 for the better, 0 for the worse" in said
+    assert (
+        "1 verdict moved away from the recorded verdicts: 0 for the better, 1 for the worse" in said
+    )
+
+
+def test_explore_toggles_lines_and_names_its_run(show, store):
+    bench = show(store, "explore.py", paper="alpha", size="quick", target="cpu")
+    assert bench.selectbox(key="chart").options == ["F1 job by job", "Energy against time"]
+    numbers = bench.dataframe[0].value
+    assert set(numbers["line"]) == {"ours", "trees"}
+    assert "the run behind this chart" in text(bench)
+    bench.selectbox(key="chart").select("joules").run()
+    numbers = bench.dataframe[0].value
+    assert not bench.exception and len(numbers) == 40 and (numbers["y"] / numbers["x"]).gt(0).all()
 
 
 def test_overview_filters(show, store):
@@ -94,7 +113,8 @@ def test_paper_deep_link(show, store):
     assert "Trees are **histogram** trees here" in said and "CC BY 4.0" in said
     titles = [element.value for element in bench.subheader]
     assert titles[0] == "Better F1 than every baseline"
-    assert len(bench.get("plotly_chart")) == 4  # three claims with a paper value, one estimate
+    assert said.count('class="claim-bar"') == 4  # three claims with a paper value, one estimate
+    assert said.count('href="runs?run=') >= 4  # every number leads to its run
     assert bench.get("imgs") or bench.get("image")
     assert "c0ffee00 (dirty)" in said
 
