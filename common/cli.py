@@ -286,25 +286,35 @@ def verify(
 def compare(
     trees: Annotated[list[Path], typer.Argument(help="Results trees (one machine each).")],
     paper: Annotated[str | None, typer.Option(help="One paper only.")] = None,
+    ratios: Annotated[bool, typer.Option(help="Every metric beside the first tree's.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Set results trees side by side with the papers' own numbers."""
     from common import compare as comparison
-    from common.scorecard import number
 
-    rows = comparison.compare(trees, paper)
+    rows = comparison.ratios(trees, paper) if ratios else comparison.compare(trees, paper)
     if as_json:
         _emit(rows)
         return
     names = [column.name for column in comparison.columns(trees, paper)]
-    table = []
-    for row in rows:
-        there = {c["name"]: f"{c['verdict']}\n{number(c['estimate'])}" for c in row["columns"]}
-        value = row["paper_value"]
-        ends = value if isinstance(value, list | tuple) else [value]
-        paper_value = "not available" if value is None else " to ".join(map(number, ends))
-        table.append((row["paper"], row["title"], paper_value, *(there.get(n, "–") for n in names)))
-    _table(("paper", "claim", "paper's value", *names), table)
+    if ratios:
+        head = ("paper", "experiment", "metric", "variant", *names)
+        _table(head, comparison.ratio_table(rows, names))
+    else:
+        head = ("paper", "claim", "paper's value", *names)
+        _table(head, comparison.claim_table(rows, names))
+
+
+@app.command()
+def merge(
+    trees: Annotated[list[Path], typer.Argument(help="Results trees of any machines.")],
+    into: Annotated[Path, typer.Option(help="Where each machine gets a tree of its own.")],
+) -> None:
+    """Gather results of several machines for `compare` and `track`; nothing is overwritten."""
+    from common.results import merge
+
+    copied = merge(trees, into)
+    typer.echo(f"{len(copied)} runs copied; to set them side by side: reprise compare {into}/*")
 
 
 @app.command()

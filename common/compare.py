@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from common.claims import Verdict, judge_claims, read_verdicts
 from common.errors import DataError, did_you_mean
 from common.papers import slugs
-from common.results import VERDICTS, Folder, find, paper_folder
+from common.results import VERDICTS, Folder, find, paper_folder, paper_observations
+from common.scorecard import number
+from common.stats import Estimate, bootstrap
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
 
 log = logging.getLogger(__name__)
+UNIT = ["dataset", "item"]
+_SERIES = ["paper", "experiment", "metric", "variant"]
 
 
 @dataclass(frozen=True)
@@ -80,6 +89,75 @@ def compare(roots: Sequence[Path], paper: str | None = None) -> list[dict[str, A
     return list(rows.values())
 
 
+def ratios(roots: Sequence[Path], paper: str | None = None) -> list[dict[str, Any]]:
+    """One row per metric and variant: each tree's mean as a ratio to that of the first tree.
+
+    Returns
+    -------
+    list of dict
+        ``paper, experiment, metric, variant`` and ``columns``: per tree ``mean``, ``ratio``, its
+        95 % interval ``low`` and ``high``, and ``n``, the units that it shares with the first tree
+        that holds the metric. The ratio is None where it has no finite value.
+    """
+    rows: dict[tuple[str, ...], dict[str, Any]] = {}
+    first: dict[tuple[str, ...], pd.Series] = {}
+    for column in columns(roots, paper):
+        for series, units in _units(column, paper):
+            names = dict(zip(_SERIES, series, strict=True))
+            row = rows.setdefault(series, {**names, "columns": []})
+            estimate = ratio(units, first.setdefault(series, units))
+            row["columns"].append({**_where(column), "mean": units.mean(), **_as_ratio(estimate)})
+    return list(rows.values())
+
+
+def ratio(above: pd.Series, below: pd.Series) -> Estimate:
+    """Ratio of two means, its interval from drawing the units that both have together.
+
+    Parameters
+    ----------
+    above, below : Series
+        A value for each natural unit, which the index names. Where they share no unit the ratio
+        of the two means stands, without an interval and with ``n = 0``.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> below = pd.Series([1.0, 2.0, 4.0], index=["a", "b", "c"])
+    >>> estimate = ratio(2 * below, below)
+    >>> estimate.value, estimate.low, estimate.high, estimate.n
+    (2.0, 2.0, 2.0, 3)
+    """
+    import numpy as np
+    import pandas as pd
+
+    pairs = pd.concat([above, below], axis=1, join="inner").to_numpy()
+    if len(pairs):
+        return bootstrap(pairs, _of_means)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return Estimate(float(np.divide(above.mean(), below.mean())), None, None, 0)
+
+
+def _of_means(stack: np.ndarray) -> np.ndarray:
+    means = stack.mean(axis=-2)
+    return means[..., 0] / means[..., 1]
+
+
+def _units(column: Column, paper: str | None) -> Iterable[tuple[tuple[str, ...], pd.Series]]:
+    """Value of each unit, averaged over seeds and parameters, by paper, experiment and so on."""
+    folders = find(column.root, paper=paper, size=column.size, target=column.target)
+    for slug in sorted({folder.paper for folder in folders}):
+        frame = paper_observations(column.root, column.size, column.target, slug)
+        frame = frame.dropna(subset=["value"]).assign(paper=slug)
+        means = frame.groupby([*_SERIES, *UNIT])["value"].mean()
+        for series, units in means.groupby(level=_SERIES):
+            yield series, units.droplevel(_SERIES)
+
+
+def _as_ratio(estimate: Estimate) -> dict[str, Any]:
+    value = estimate.value if math.isfinite(estimate.value) else None
+    return {"ratio": value, "low": estimate.low, "high": estimate.high, "n": estimate.n}
+
+
 def _verdicts(column: Column, slug: str) -> list[Verdict]:
     path = paper_folder(column.root, column.size, column.target, slug) / VERDICTS
     if path.exists():
@@ -102,3 +180,36 @@ def _where(column: Column) -> dict[str, Any]:
 def _result(verdict: Verdict) -> dict[str, Any]:
     names = ("verdict", "estimate", "low", "high", "n", "data", "measurement", "reason")
     return {name: getattr(verdict, name) for name in names}
+
+
+# -- tables --------------------------------------------------------------------------------
+
+
+def claim_table(rows: list[dict[str, Any]], names: Sequence[str]) -> list[tuple[str, ...]]:
+    """Lines of text of what :func:`compare` returns, one cell for each tree named."""
+    lines = []
+    for row in rows:
+        value = row["paper_value"]
+        ends = value if isinstance(value, list | tuple) else [value]
+        paper_value = "not available" if value is None else " to ".join(map(number, ends))
+        there = {c["name"]: f"{c['verdict']}\n{_interval(c, 'estimate')}" for c in row["columns"]}
+        cells = (there.get(name, "–") for name in names)
+        lines.append((row["paper"], row["title"], paper_value, *cells))
+    return lines
+
+
+def ratio_table(rows: list[dict[str, Any]], names: Sequence[str]) -> list[tuple[str, ...]]:
+    """Lines of text of what :func:`ratios` returns, one cell for each tree named."""
+    lines = []
+    for row in rows:
+        there = {
+            c["name"]: f"{number(c['mean'])}\n× {_interval(c, 'ratio')}" for c in row["columns"]
+        }
+        cells = (there.get(name, "–") for name in names)
+        lines.append((*(row[key] for key in _SERIES), *cells))
+    return lines
+
+
+def _interval(cell: dict[str, Any], key: str) -> str:
+    ends = "" if cell["low"] is None else f" [{number(cell['low'])}, {number(cell['high'])}]"
+    return f"{number(cell[key])}{ends}"

@@ -8,11 +8,13 @@ above holds ``verdicts.json`` and ``figures/``.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
+import re
 import tempfile
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -88,6 +90,15 @@ class RunRecord(Model):
     cpu_seconds: float
     peak_memory_mb: float
     rows: int = 0
+
+    @property
+    def machine_id(self) -> str:
+        """Id of the machine's fingerprint, fit for a folder's name; a digest where it has none."""
+        told = str(self.machine.get("id", ""))
+        if re.fullmatch(r"[\w-]+", told):
+            return told
+        text = json.dumps(self.machine, sort_keys=True, default=str)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True, order=True)
@@ -182,30 +193,47 @@ def metered_totals(observations: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def merge(sources: Iterable[Path], into: Path) -> list[Folder]:
-    """Copy folders of several results trees into one; a run that is there already stays.
+    """Gather the runs of several results trees, each machine's in a tree of its own.
+
+    A run of ``source/<size>/...`` comes to ``into/<machine id>/<size>/...``, so that two machines'
+    runs of the same experiment stand side by side. One that is there already is left alone.
+
+    Returns
+    -------
+    list of Folder
+        The runs that were copied.
 
     Raises
     ------
     ConfigError
-        If two trees hold different runs in the same place.
+        If a machine has different runs of the same experiment. Both stay; nothing is overwritten.
+    DataError
+        If a tree holds no runs.
     """
     copied = []
-    for source in sources:
-        for folder in find(source):
-            goal = Folder(Path(into), folder.size, folder.target, folder.paper, folder.experiment)
-            if (goal.path / RECORD).exists():
-                # The digest does not tell machines apart, the whole record does.
-                if goal.record() != folder.record():
-                    raise ConfigError(
-                        f"{folder.path} and {goal.path} hold different runs; "
-                        "merge them into separate trees, one per machine"
-                    )
-                continue
-            for name in (OBSERVATIONS, RECORD):
-                if (folder.path / name).exists():
-                    write_bytes(goal.path / name, (folder.path / name).read_bytes())
-            copied.append(goal)
+    for source in map(Path, sources):
+        folders = find(source)
+        if not folders:
+            raise DataError(f"{source} holds no results; pass folders such as results/")
+        for folder in folders:
+            record = folder.record()
+            goal = replace(folder, root=Path(into) / record.machine_id)
+            if not (goal.path / RECORD).exists():
+                _copy(folder.path, goal.path)
+                copied.append(goal)
+            elif goal.record() != record:
+                raise ConfigError(
+                    f"{folder.path} and {goal.path} are different runs of one machine; "
+                    "merge each into a folder of its own"
+                )
     return copied
+
+
+def _copy(source: Path, goal: Path) -> None:
+    # The record last: a folder without one is no run yet, should this end in between.
+    for name in (OBSERVATIONS, RECORD):
+        if (source / name).exists():
+            write_bytes(goal / name, (source / name).read_bytes())
 
 
 @contextlib.contextmanager

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 
+import pandas as pd
 import pytest
+from typer.testing import CliRunner
 
 from common.claims import judge_paper
-from common.compare import columns, compare
+from common.cli import app
+from common.compare import columns, compare, ratio, ratios
 from common.errors import DataError
 
 
@@ -67,3 +71,67 @@ def test_nothing_there_is_an_error_that_names_the_closest(trees, tmp_path):
         compare([tmp_path / "nowhere"])
     with pytest.raises(DataError, match="holds no results of 'toi'; did you mean 'toy'"):
         compare(trees, "toi")
+
+
+# -- ratios --------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def timed(lay, table, tmp_path):
+    """Four jobs on two machines; the second takes twice as long, for the last job four times."""
+    here, there = tmp_path / "here", tmp_path / "there"
+    seconds = {"metric": "fit_wall_time", "unit": "s", "meter": "clock"}
+    lay(here, table({"ours": [1, 2, 3, 4]}, **seconds))
+    lay(there, table({"ours": [2, 4, 6, 16], "new": [1]}, **seconds), machine={"label": "slow"})
+    return here, there
+
+
+def test_ratio_to_the_first_tree_with_an_interval_over_shared_units(timed):
+    new, ours = sorted(ratios(timed), key=lambda row: row["variant"])
+    here, there = ours["columns"]
+    assert (here["ratio"], here["low"], here["high"], here["n"]) == (1, 1, 1, 4)
+    assert (there["machine"], there["mean"], there["n"]) == ("slow", 7, 4)
+    assert there["ratio"] == pytest.approx(28 / 10)
+    # Each job's own ratio is 2 or 4, so every resample's lies between; all of them can be drawn.
+    assert there["low"] == 2 and 3 < there["high"] <= 4
+    # What the first tree lacks is compared with the first that has it.
+    (alone,) = new["columns"]
+    assert (alone["machine"], alone["ratio"], alone["low"], alone["n"]) == ("slow", 1, None, 1)
+
+
+def test_ratio_of_machines_that_share_no_unit_or_have_none_has_no_interval():
+    below = pd.Series([2.0, 4.0], index=["a", "b"])
+    apart = ratio(pd.Series([6.0], index=["c"]), below)
+    assert (apart.value, apart.low, apart.n) == (2, None, 0)
+    zero = ratio(below, 0 * below)
+    assert (zero.low, zero.high) == (None, None)
+
+
+def test_ratio_without_a_finite_value_is_none(lay, table, tmp_path):
+    lay(tmp_path / "a", table({"ours": [0.0, 0.0]}))
+    (row,) = ratios([tmp_path / "a"])
+    assert (row["columns"][0]["mean"], row["columns"][0]["ratio"]) == (0, None)
+
+
+# -- two machines --------------------------------------------------------------------------
+
+
+def test_two_machines_become_one_comparison(shelf, entry, lay, table, tmp_path):
+    """Both wrote to a folder called results; merged they stand side by side, none in two trees."""
+    shelf.add(claims=[entry(paper={"value": 3})])
+    for name, value in (("aaaa00000001", 2.0), ("bbbb00000002", 0.0)):
+        machine = {"id": name, "label": f"machine {name[0]}"}
+        lay(tmp_path / name / "results", table({"ours": [value] * 12}), machine=machine)
+    trees = sorted(map(str, tmp_path.glob("*/results")))
+    into = str(tmp_path / "gathered")
+    for copied in ("2 runs copied", "0 runs copied"):
+        done = CliRunner().invoke(app, ["merge", *trees, "--into", into])
+        assert done.exit_code == 0 and copied in done.output, done.output
+    merged = sorted(map(str, Path(into).iterdir()))
+    (row,) = compare([Path(tree) for tree in merged])
+    found = [(c["machine"], c["verdict"], c["estimate"]) for c in row["columns"]]
+    assert found == [("machine a", "reproduced", 2), ("machine b", "not reproduced", 0)]
+    shown = CliRunner().invoke(app, ["compare", *merged], env={"COLUMNS": "200"}).output
+    assert "2 [2, 2]" in shown and "0 [0, 0]" in shown
+    shown = CliRunner().invoke(app, ["compare", *merged, "--ratios"]).output
+    assert "× 1 [1, 1]" in shown and "× 0 [0, 0]" in shown

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 
@@ -157,16 +158,34 @@ def test_metered_totals_by_hand(rows):
 # -- merging -------------------------------------------------------------------------------
 
 
-def test_merge_copies_once_and_refuses_another_machine(tmp_path, lay, table):
-    lay(tmp_path / "a", table({"ours": [1.0]}))
-    lay(tmp_path / "b", table({"ours": [2.0]}), experiment="other")
-    goal = tmp_path / "goal"
-    copied = merge([tmp_path / "a", tmp_path / "b"], goal)
-    assert [folder.experiment for folder in copied] == ["speed", "other"]
-    assert copied[0].observations()["value"].tolist() == [1.0]
-    assert merge([tmp_path / "a", tmp_path / "b"], goal) == []
+def test_merge_keeps_machines_apart_and_copies_once(tmp_path, lay, table):
+    here, there = {"id": "aaaa00000001"}, {"id": "bbbb00000002"}
+    lay(tmp_path / "a", table({"ours": [1.0]}), machine=here)
+    lay(tmp_path / "b", table({"ours": [2.0]}), machine=here, experiment="other")
     # The same code and configuration, so the same digest, but another machine's numbers.
-    lay(tmp_path / "c", table({"ours": [7.0]}), machine={"label": "another machine"})
-    with pytest.raises(ConfigError, match=r"different runs.*one per machine"):
-        merge([tmp_path / "c"], goal)
-    assert copied[0].observations()["value"].tolist() == [1.0]
+    lay(tmp_path / "c", table({"ours": [7.0]}), machine=there)
+    sources, goal = [tmp_path / name for name in "abc"], tmp_path / "goal"
+    copied = merge(sources, goal)
+    places = [(folder.root.name, folder.experiment) for folder in copied]
+    assert places == [(here["id"], "speed"), (here["id"], "other"), (there["id"], "speed")]
+    assert [folder.observations()["value"].tolist() for folder in copied] == [[1], [2], [7]]
+    assert merge(sources, goal) == []
+
+
+def test_merge_overwrites_nothing(tmp_path, lay, table):
+    lay(tmp_path / "a", table({"ours": [1.0]}))
+    lay(tmp_path / "b", table({"ours": [2.0]}), seconds=5.0)
+    (copied,) = merge([tmp_path / "a"], tmp_path / "goal")
+    with pytest.raises(ConfigError, match=r"different runs of one machine.*a folder of its own"):
+        merge([tmp_path / "b"], tmp_path / "goal")
+    assert copied.observations()["value"].tolist() == [1.0]
+    with pytest.raises(DataError, match=r"nowhere holds no results"):
+        merge([tmp_path / "nowhere"], tmp_path / "goal")
+
+
+def test_merge_leaves_no_folder_for_a_machine_that_is_called_one(tmp_path, lay, table):
+    """A record is a stranger's: its machine's id names a folder, never a path."""
+    lay(tmp_path / "a", table({"ours": [1.0]}), machine={"id": "../../outside"})
+    (copied,) = merge([tmp_path / "a"], tmp_path / "goal")
+    assert copied.root.parent == tmp_path / "goal"
+    assert re.fullmatch("[0-9a-f]{16}", copied.root.name)
