@@ -138,6 +138,13 @@ class House:
 
 
 def build(root: Path) -> House:
+    house = rooms(root)
+    house.add("alpha", MORE)
+    house.add("beta")
+    return house
+
+
+def rooms(root: Path) -> House:
     for room in ("common", "workflows", "envs", "dashboard"):
         shutil.copytree(
             ROOT / room, root / room, ignore=shutil.ignore_patterns("__pycache__", "*.partial")
@@ -146,10 +153,13 @@ def build(root: Path) -> House:
         shutil.copy(ROOT / name, root / name)
     (root / "projects").mkdir()
     shutil.copy(ROOT / "projects" / "__init__.py", root / "projects")
-    house = House(root)
-    house.add("alpha", MORE)
-    house.add("beta")
-    return house
+    return House(root)
+
+
+@pytest.fixture(scope="module")
+def bare_house(tmp_path_factory: pytest.TempPathFactory) -> House:
+    """The shared rooms without a paper."""
+    return rooms(tmp_path_factory.mktemp("bare"))
 
 
 @pytest.fixture
