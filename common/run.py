@@ -198,6 +198,32 @@ class Run:
         """
         self._declare(name, "substitute", "this machine", description, **facts)
 
+    def own_data(self, name: str, files: Mapping[str, Path]) -> None:
+        """Declare the paper's own data in files that the user brought and nobody may pass on.
+
+        Parameters
+        ----------
+        name : str
+            What observations call it; they are labelled ``original``.
+        files : mapping
+            Name, without any folder, to path. Names, digests and sizes go into the record.
+
+        Raises
+        ------
+        DataError
+            If there is no file, one is missing, or a name holds a folder.
+        """
+        if not files:
+            raise DataError(f"own data {name!r} without a file; use run.synthetic for a stand-in")
+        for file, path in files.items():
+            if Path(file).name != file or not path.is_file():
+                raise DataError(f"own data {name!r}: {file!r} is no file, or its name has a folder")
+        facts = {
+            "sha256": {n: hashlib.sha256(p.read_bytes()).hexdigest() for n, p in files.items()},
+            "bytes": {n: p.stat().st_size for n, p in files.items()},
+        }
+        self._declare(name, "original", "user", "the user's own copy", **facts)
+
     def _declare(self, name: str, label: str, source: str, description: str, **facts: Any) -> None:
         declared = {"label": label, "source": source, "description": description, **facts}
         self._notes.datasets[name] = declared

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from common.errors import DataError
 from projects.watchhar import samosa, synthetic
 from projects.watchhar.baselines import Network
 from projects.watchhar.data import CLASSES, Windows
@@ -16,19 +17,30 @@ if TYPE_CHECKING:
     from common.run import Run
 
 
-def activity_windows(run: Run) -> tuple[Windows, str, str]:
-    """Windows, what observations call their source, and its label.
+def activity_windows(run: Run) -> tuple[Windows, str]:
+    """Windows and what observations call their source.
 
     With the parameter ``imported``, the user's own SAMoSA recordings where there are any.
+
+    Raises
+    ------
+    DataError
+        If only real data will do and none was imported.
     """
     params = run.params
     if params["imported"] and run.data_mode != "synthetic":
         windows = samosa.samosa_windows(params["hop"])
         if windows is not None:
-            return windows, samosa.NAME, "original"
+            run.own_data(samosa.NAME, samosa.imported_files())
+            return windows, samosa.NAME
+        if run.data_mode == "real":
+            raise DataError(
+                "no recording of SAMoSA was imported; `watchhar data import-samosa FOLDER` brings "
+                "your own download"
+            )
     classes = CLASSES if params["classes"] == "all" else params["classes"]
     run.synthetic(synthetic.NAME, synthetic.ABOUT)
-    return _generated(run, classes), synthetic.NAME, "synthetic"
+    return _generated(run, classes), synthetic.NAME
 
 
 def open_windows(run: Run) -> tuple[Windows, Windows, str]:

@@ -81,7 +81,7 @@ def activities(run: Run) -> None:
     """Recognition of activities, leave-one-participant-out, at three levels (2.7)."""
     from projects.watchhar.activity_study import activity_windows, classifiers
 
-    windows, dataset, label = activity_windows(run)
+    windows, dataset = activity_windows(run)
     folds = {fold.name: fold for fold in tested_folds(run, windows)}
     build = classifiers(run, windows)
     cells = [(name, variant) for name in folds for variant in run.params["variants"]]
@@ -90,7 +90,7 @@ def activities(run: Run) -> None:
         classifier.fit(windows.select(fold.train), windows.select(fold.validation))
         for participant in np.unique(windows.participants[fold.test]):
             test = windows.select(windows.participants == participant)
-            labels = {"variant": variant, "dataset": dataset, "item": participant, "data": label}
+            labels = {"variant": variant, "dataset": dataset, "item": participant}
             _observe_levels(run, classifier.logits(test), test, **labels)
 
 

@@ -253,9 +253,14 @@ def import_folder(source: Path, *, low_pass: bool = False) -> tuple[int, dict[st
     return kept, refused
 
 
+def imported_files() -> dict[str, Path]:
+    """Files in the cache by name, sorted."""
+    return {path.name: path for path in sorted(cache_folder(NAME).glob("*---*.npz"))}
+
+
 def imported() -> Iterator[Recording]:
     """Recordings in the cache, in the order of their names."""
-    for path in sorted(cache_folder(NAME).glob("*---*.npz")):
+    for path in imported_files().values():
         with np.load(path, allow_pickle=False) as arrays:
             yield Recording(*parse(f"{path.stem}.pkl"), arrays["imu"], arrays["audio"])
 

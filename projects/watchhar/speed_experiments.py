@@ -109,7 +109,7 @@ def precision(run: Run) -> None:
     from projects.watchhar.data import leave_one_out
     from projects.watchhar.speed_study import quantised
 
-    windows, dataset, label = activity_windows(run)
+    windows, dataset = activity_windows(run)
     fold = next(leave_one_out(windows.participants, together=run.params["together"]))
     train, test = windows.select(fold.train), windows.select(fold.test)
     trained = classifiers(run, windows)["watchhar"]()
@@ -120,7 +120,7 @@ def precision(run: Run) -> None:
         exports = quantised(trained, train.select(sample), names, Path(folder))
         for name, export in exports.items():
             answer = onnx_runner(export.path)
-            labels = {"variant": name, "dataset": dataset, "data": label}
+            labels = {"variant": name, "dataset": dataset}
             run.observe({"bytes": export.bytes}, unit="B", **labels)
             pairs = zip(test.imu.astype(np.float32), test.audio.astype(np.float32), strict=True)
             found = np.array([answer([m[None], a[None]])[0].argmax() for m, a in pairs])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import re
@@ -640,3 +641,26 @@ def test_a_substitute_is_labelled_and_identified(start):
     assert folder.observations()["data"].tolist() == ["substitute"]
     found = folder.record().datasets["text"]
     assert (found["label"], found["fingerprint"]) == ("substitute", "abc")
+
+
+def test_own_data_is_original_and_identified_without_folders(start, tmp_path):
+    (tmp_path / "a.npz").write_bytes(b"abc")
+
+    def observe(run):
+        run.own_data("private", {"a.npz": tmp_path / "a.npz"})
+        run.observe({"score": 1}, variant="ours", dataset="private")
+
+    folder = start().execute(observe)
+    assert folder.observations()["data"].tolist() == ["original"]
+    found = folder.record().datasets["private"]
+    assert found["sha256"] == {"a.npz": hashlib.sha256(b"abc").hexdigest()}
+    assert found["bytes"] == {"a.npz": 3}
+    assert str(tmp_path) not in (folder.path / "run.json").read_text()
+
+
+@pytest.mark.parametrize("file", ["missing.npz", "folder/a.npz", None])
+def test_own_data_without_a_plain_file_is_refused(start, tmp_path, file):
+    (tmp_path / "a.npz").write_bytes(b"abc")
+    path = tmp_path / ("missing.npz" if file == "missing.npz" else "a.npz")
+    with pytest.raises(DataError, match="own data 'private'"):
+        start().own_data("private", {file: path} if file else {})

@@ -1,7 +1,11 @@
 """The experiments end to end, on stand-ins and a handful of windows."""
 
+import hashlib
+import json
+
 import pytest
 
+from common.errors import DataError
 from common.papers import load_paper
 from common.run import Run
 
@@ -90,7 +94,25 @@ def test_imported_recordings_are_labelled_original(tmp_path, monkeypatch):
         overrides = {"imported": True, "participants": 2, "takes": 1, "seconds": 1}
         options = {"results": tmp_path, "data_mode": mode, "overrides": overrides}
         run = Run(paper, "fusion", size="quick", **options)
-        assert activity_windows(run)[2] == label
+
+        def observe(run):
+            run.observe({"score": 1}, variant="none", dataset=activity_windows(run)[1])
+
+        record = run.execute(observe).record()
+        assert run.folder.observations()["data"].tolist() == [label]
+        assert str(tmp_path) not in json.dumps(record.datasets)
+        if label == "original":
+            digest = hashlib.sha256(written.getvalue()).hexdigest()
+            assert record.datasets["samosa"]["sha256"] == {"7---Kitchen---Chopping---1.npz": digest}
+
+
+def test_real_data_alone_needs_an_import(tmp_path, monkeypatch):
+    from projects.watchhar.activity_study import activity_windows
+
+    monkeypatch.setenv("REPRISE_CACHE", str(tmp_path))
+    options = {"results": tmp_path, "data_mode": "real", "overrides": {"imported": True}}
+    with pytest.raises(DataError, match="import-samosa"):
+        activity_windows(Run(load_paper("watchhar"), "fusion", size="quick", **options))
 
 
 def test_the_package_stays_light():
