@@ -14,6 +14,10 @@ STYLE = """<style>
 [data-testid="stMainBlockContainer"] a:focus-visible {outline: 3px solid #E69F00;
   outline-offset: 2px}
 .small {font-size: 0.85rem; opacity: 0.8; margin: 0}
+.figures {display: grid; gap: 1.5rem; grid-template-columns: repeat(auto-fit, minmax(18rem, 1fr))}
+.figures figure {margin: 0; max-width: 48rem}
+.figures img {width: 100%; border-radius: 0.35rem}
+.figures figcaption {font-size: 0.85rem; opacity: 0.8}
 .said {margin: 0.5rem 0}
 .claim-bar {position: relative; height: 3.1rem; margin: 0.5rem 0 0.2rem;
   border-bottom: 1px solid #8A8A8A; margin-bottom: 1.5rem}

@@ -13,6 +13,9 @@ from dashboard.session import choose, snapshot, uri
 if TYPE_CHECKING:
     import pandas as pd
 
+# Ten thousand resamples of every method: worth keeping from one visit to the next.
+_means = st.cache_data(max_entries=32, show_spinner=False)(comparison.means)
+_ratios = st.cache_data(max_entries=32, show_spinner=False)(comparison.ratios)
 NEWEST = ("experiment", "size", "target", "machine")
 
 
@@ -85,14 +88,14 @@ def _show(rows: pd.DataFrame, metric: str) -> None:
     unit = str(units[0]) if len(units) == 1 else ""
     labels = weakest(rows)
     st.html(words.row(words.label_chips(*labels)))
-    table = comparison.means(rows)
+    table = _means(rows)
     axis = words.with_unit(metric, f"({unit})" if unit else "")
     st.plotly_chart(charts.interval_chart(table, axis), config=charts.CONFIG, key="means")
     _table(table, metric, "mean", labels)
     st.subheader("Ratio to a baseline", anchor=False)
     pairs = {f"{row.method} @ {row.series}": (row.method, row.series) for row in table.itertuples()}
     name = choose("Baseline", list(pairs), "baseline")
-    ratios = comparison.ratios(rows, pairs[name])
+    ratios = _ratios(rows, pairs[name])
     ratios = ratios.set_index(["method", "series"]).loc[list(pairs.values())].reset_index()
     chart = charts.interval_chart(ratios, f"{metric}: ratio to the baseline", reference=1.0)
     st.plotly_chart(chart, config=charts.CONFIG, key="ratios")

@@ -7,6 +7,7 @@ import io
 import json
 import re
 import tempfile
+import threading
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -56,6 +57,7 @@ PAPER_COLUMNS = ("paper", "title", "authors", "venue", "year", "url", "group", "
 _VERDICT_FIELDS = tuple(field.name for field in fields(Verdict))
 _VERDICT_NUMBERS = ("estimate", "low", "high", "accept_low", "accept_high", "n", "place")
 _OF_THE_RUN = ("run_id", "machine", "machine_label", "recorded", "commit", "dirty", "finished")
+_READING = threading.Lock()
 VERDICT_COLUMNS = (*_VERDICT_FIELDS, "place", *_OF_THE_RUN, "own")
 
 
@@ -90,14 +92,30 @@ def state(uri: str) -> str:
     return f"{found.st_mtime_ns}-{found.st_size}"
 
 
-def load(uri: str) -> Snapshot:
-    """Read the store.
+def load(uri: str, moment: str = "") -> Snapshot:
+    """Read the store, or return what the last call with the same arguments read.
+
+    Several threads may ask at once: one reads, the others wait for it. The snapshot is shared:
+    nobody may change its frames.
+
+    Parameters
+    ----------
+    uri : str
+        Tracking URI.
+    moment : str
+        A token that changes when the store may have changed, such as :func:`state`.
 
     Raises
     ------
     TrackingError
         If it cannot be reached.
     """
+    with _READING:
+        return _load(uri, moment)
+
+
+@functools.lru_cache(maxsize=4)
+def _load(uri: str, moment: str) -> Snapshot:
     import pandas as pd
 
     papers, runs, verdicts = [], [], []
@@ -189,17 +207,20 @@ def record(uri: str, run: Any) -> dict[str, Any]:
 
 def declaration(uri: str, run: Any) -> dict[str, Any]:
     """Read the paper's ``paper.yaml`` as it was when the run was synced."""
-    content = artifact(uri, run.run_id, f"{PAPER}/paper.yaml", run.content)
-    parsed = yaml.safe_load(content) if content else None
-    return parsed if isinstance(parsed, dict) else {}
+    return _yaml(artifact(uri, run.run_id, f"{PAPER}/paper.yaml", run.content) or b"")
 
 
 def claim_notes(uri: str, run: Any) -> dict[str, str]:
     """Notes that ``claims.yaml`` adds to claims, by claim."""
-    content = artifact(uri, run.run_id, f"{PAPER}/claims.yaml", run.content)
-    parsed = yaml.safe_load(content) if content else None
-    claims = parsed.get("claims") if isinstance(parsed, dict) else None
-    return {claim["id"]: claim["note"] for claim in claims or [] if claim.get("note")}
+    claims = _yaml(artifact(uri, run.run_id, f"{PAPER}/claims.yaml", run.content) or b"")
+    return {c["id"]: c["note"] for c in claims.get("claims") or [] if c.get("note")}
+
+
+@functools.lru_cache(maxsize=64)
+def _yaml(content: bytes) -> dict[str, Any]:
+    # libyaml's parser, where PyYAML has it, is several times as fast and as safe.
+    parsed = yaml.load(content, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    return parsed if isinstance(parsed, dict) else {}
 
 
 def recorded(uri: str, run: Any) -> list[Any]:
@@ -236,20 +257,25 @@ def card_section(card: str, word: str) -> str:
     return ""
 
 
-def figures(uri: str, run: Any) -> dict[str, bytes]:
-    """Images of a run, by name."""
-    from mlflow.exceptions import MlflowException
+def figures(uri: str, runs: pd.DataFrame, declared: dict[str, Any]) -> dict[str, bytes]:
+    """Images of a paper, by name: of each declared figure the first run's that holds one.
 
-    try:
-        listed = _client(uri).list_artifacts(run.run_id, FIGURES)
-    except (MlflowException, OSError):
-        return {}
+    Parameters
+    ----------
+    uri : str
+        Tracking URI.
+    runs : DataFrame
+        Rows of ``Snapshot.runs``, one per experiment.
+    declared : dict
+        The paper's ``paper.yaml``.
+    """
     images = {}
-    for item in listed:
-        if item.path.endswith(".png") and (
-            content := artifact(uri, run.run_id, item.path, run.content)
-        ):
-            images[Path(item.path).stem] = content
+    for name, told in (declared.get("figures") or {}).items():
+        holders = runs[runs["experiment"].isin(told.get("experiments", ()))]
+        for run in holders.itertuples():
+            if content := artifact(uri, run.run_id, f"{FIGURES}/{name}.png", run.content):
+                images[name] = content
+                break
     return images
 
 

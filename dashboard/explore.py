@@ -23,14 +23,15 @@ def main() -> None:
     store = snapshot()
     titles = dict(zip(store.papers["paper"], store.papers["title"], strict=True))
     done = store.runs[store.runs["status"] == "done"]
-    with st.sidebar:
-        slug = choose("Paper", list(titles), "paper", shown_as=lambda s: f"{s}: {titles.get(s)}")
-    st.caption(words.plain(f"{slug}: {titles[slug]}"))
-    runs = done[done["paper"] == slug]
-    found = _explorers(runs)
-    if not found:
-        st.info("This paper declares no chart to explore, or has no run that would fill one.")
+    offered = {slug: _explorers(done[done["paper"] == slug]) for slug in titles}
+    offered = {slug: found for slug, found in offered.items() if found}
+    if not offered:
+        st.info("No paper of this store declares a chart to explore and has a run that fills it.")
         return
+    with st.sidebar:
+        slug = choose("Paper", list(offered), "paper", shown_as=lambda s: f"{s}: {titles.get(s)}")
+    st.caption(words.plain(f"{slug}: {titles[slug]}"))
+    runs, found = done[done["paper"] == slug], offered[slug]
     name = choose("Chart", list(found), "chart", shown_as=lambda name: found[name].title)
     _show(slug, name, found[name], runs)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import html
 from typing import TYPE_CHECKING, Any
 
@@ -175,20 +176,22 @@ def _exports(slug: str, verdicts: pd.DataFrame) -> None:
 
 
 def _figures(runs: pd.DataFrame, declared: dict[str, Any]) -> None:
-    images: dict[str, bytes] = {}
-    for run in runs[::-1].itertuples():  # the newest run's image of a name is the one that stays
-        images.update(data.figures(uri(), run))
+    """Images as they are: Streamlit's own element would scale and encode each one anew."""
+    images = data.figures(uri(), runs, declared)
     if not images:
         return
     st.header("Figures", anchor=False)
-    captions = declared.get("figures") or {}
-    columns = st.columns(2)
-    for place, (name, image) in enumerate(sorted(images.items())):
-        told = captions.get(name) or {}
-        with columns[place % len(columns)]:
-            st.image(image, width="stretch")
-            title, caption = told.get("title", name), told.get("caption", "")
-            st.caption(f"**{words.plain(str(title))}** {words.plain(str(caption))}")
+    shown = (_figure(declared["figures"][name], image) for name, image in images.items())
+    st.html(f'<div class="figures">{"".join(shown)}</div>')
+
+
+def _figure(told: dict[str, Any], image: bytes) -> str:
+    title, caption = (html.escape(str(told.get(key, ""))) for key in ("title", "caption"))
+    source = f"data:image/png;base64,{base64.b64encode(image).decode()}"
+    return (
+        f'<figure><img src="{source}" alt="{title}" loading="lazy">'
+        f"<figcaption><b>{title}.</b> {caption}</figcaption></figure>"
+    )
 
 
 def _card(card: str) -> None:

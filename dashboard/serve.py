@@ -72,7 +72,7 @@ def command(port: int, headless: bool) -> list[str]:
         "theme.dark.primaryColor": PALETTE[0],
     }
     flags = [f"--{name}={value}" for name, value in options.items()]
-    return [sys.executable, "-m", "streamlit", "run", str(HERE / "app.py"), *flags]
+    return [sys.executable, "-m", "dashboard", "run", str(HERE / "app.py"), *flags]
 
 
 def environment(uri: str) -> dict[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
@@ -19,12 +20,7 @@ if TYPE_CHECKING:
 ANY = "any"
 log = logging.getLogger(__name__)
 # A server cannot say that it changed; a local file is read again as soon as it does.
-_TTL_SECONDS = 20
-
-
-@st.cache_data(ttl=_TTL_SECONDS, show_spinner="Reading the tracking store…", max_entries=4)
-def _load(uri: str, state: str) -> data.Snapshot:
-    return data.load(uri)
+_SERVER_SECONDS = 20
 
 
 def uri() -> str:
@@ -32,10 +28,16 @@ def uri() -> str:
     return tracking_uri()
 
 
+def moment() -> str:
+    """Token that changes when the store has to be read again."""
+    return data.state(uri()) or str(int(time.monotonic() // _SERVER_SECONDS))
+
+
 def snapshot() -> data.Snapshot:
     """Return the store's content, or explain what is missing and end the page."""
     try:
-        found = _load(uri(), data.state(uri()))
+        with st.spinner("Reading the tracking store…"):
+            found = data.load(uri(), moment())
     except RepriseError as error:
         log.warning("%s", error)
         st.error(str(error), icon=":material/cloud_off:")
@@ -79,7 +81,7 @@ def choose(
         st.session_state[name] = next(choice for choice in choices if choice in options)
         if wanted and wanted not in options:
             listed = ", ".join(options[:12])
-            st.warning(f"{label} {wanted!r} is not in this store. There is: {listed}.")
+            st.warning(f"{label} {wanted!r} is not here. There is: {listed}.")
     chosen = st.selectbox(label, options, key=name, format_func=shown_as)
     st.session_state[f"last_{name}"] = chosen
     st.query_params[name] = chosen

@@ -79,7 +79,7 @@ def test_artifacts_of_a_run(store, snapshot):
     assert data.declaration(store, run)["slug"] == "alpha"
     assert "histogram" in data.card_section(data.card(store, run), "deviation")
     assert data.card_section(data.card(store, run), "licence") == "Traces under CC BY 4.0."
-    images = data.figures(store, run)
+    images = data.figures(store, snapshot.runs, data.declaration(store, run))
     assert list(images) == ["f1_by_method"] and images["f1_by_method"].startswith(b"\x89PNG")
     assert data.artifact(store, run.run_id, "no/such.file") is None
 
