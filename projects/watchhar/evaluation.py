@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from common.errors import known
-from projects.watchhar.data import CONTEXTS
+from projects.watchhar.data import CONTEXTS, EVENT_SAMPLES, IMU_HZ
 from projects.watchhar.detector import Hysteresis
 from projects.watchhar.open_set import softmax
 
@@ -229,14 +229,11 @@ def gating(events: np.ndarray, scores: np.ndarray, recordings: np.ndarray) -> di
     >>> found["event_recall"], found["gate_event_on"], found["gate_idle_off"]
     (1.0, 0.5, 1.0)
     """
-    events, on = events.astype(bool), np.zeros(len(events), dtype=bool)
+    events, on = events.astype(bool), switched(scores, recordings)
     stretches, caught, interrupted = 0, 0, 0
     for name in dict.fromkeys(recordings):
-        place = recordings == name
-        switch, truth = Hysteresis(), events[place]
-        on[place] = gate = np.array([switch.update(float(score)) for score in scores[place]])
-        steps = np.diff(truth.astype(int), prepend=0, append=0)
-        for begin, end in zip(np.flatnonzero(steps == 1), np.flatnonzero(steps == -1), strict=True):
+        gate = on[recordings == name]
+        for begin, end in uninterrupted(events[recordings == name]):
             stretches, caught = stretches + 1, caught + int(gate[begin:end].any())
             interrupted += int((np.diff(gate[begin:end].astype(int)) == -1).sum())
     nan = float("nan")
@@ -247,3 +244,58 @@ def gating(events: np.ndarray, scores: np.ndarray, recordings: np.ndarray) -> di
         "event_recall": caught / stretches if stretches else nan,
         "interruptions": interrupted / stretches if stretches else nan,
     }
+
+
+def switched(scores: np.ndarray, recordings: np.ndarray) -> np.ndarray:
+    """Whether the switch of section 2.1 is on after each window, anew in every recording."""
+    on = np.zeros(len(scores), dtype=bool)
+    for name in dict.fromkeys(recordings):
+        switch, place = Hysteresis(), recordings == name
+        on[place] = [switch.update(float(score)) for score in scores[place]]
+    return on
+
+
+def uninterrupted(event: np.ndarray) -> np.ndarray:
+    """First sample of every stretch of activity and the one behind its last, shape (n, 2).
+
+    Examples
+    --------
+    >>> uninterrupted(np.array([False, True, True, False, True])).tolist()
+    [[1, 3], [4, 5]]
+    """
+    steps = np.diff(event.astype(int), prepend=0, append=0)
+    return np.stack([np.flatnonzero(steps == 1), np.flatnonzero(steps == -1)], axis=1)
+
+
+def detection_delays(event: np.ndarray, on: np.ndarray, hop: int) -> np.ndarray:
+    """Seconds from the onset of each stretch of activity to the first decision that it is one.
+
+    Parameters
+    ----------
+    event : ndarray of bool, shape (samples,)
+        State of every sample of one recording at 50 Hz.
+    on : ndarray of bool, shape (windows,)
+        Whether the switch is on after each window of three seconds.
+    hop : int
+        Samples between windows; a delay is at most this much coarser than that of a switch that
+        decides with every sample.
+
+    Returns
+    -------
+    ndarray, shape (stretches,)
+        0 where the switch was on already, NaN where it stayed off until the stretch was over.
+
+    Examples
+    --------
+    >>> event = np.arange(400) >= 200
+    >>> detection_delays(event, np.array([False, False, False, True, True]), hop=50).tolist()
+    [1.98]
+    """
+    last = EVENT_SAMPLES - 1 + hop * np.arange(len(on))  # newest sample of each window
+    delays = []
+    for begin, end in uninterrupted(event):
+        before = on[last < begin]
+        found = last[(last >= begin) & (last < end) & on]
+        late = (found[0] - begin) / IMU_HZ if len(found) else np.nan
+        delays.append(0.0 if len(before) and before[-1] else late)
+    return np.array(delays)

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from projects.watchhar import geotec
 from projects.watchhar.baselines import Classifier, EnergyThreshold, Network, WindowForest
+from projects.watchhar.evaluation import detection_delays, switched
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from common.run import Run
     from projects.watchhar.data import Windows
+    from projects.watchhar.geotec import Recording
 
 
 def detectors(params: dict[str, Any]) -> dict[str, Classifier]:
@@ -32,11 +37,10 @@ def detectors(params: dict[str, Any]) -> dict[str, Classifier]:
     }
 
 
-def subjects_windows(run: Run) -> tuple[Windows, dict[str, Windows], str]:
-    """Windows to train on, windows to report on, and what observations call their source.
+def subjects_recordings(run: Run) -> tuple[dict[str, list[Recording]], str]:
+    """Recordings as they are and with prolonged idle ends, and what observations call them.
 
-    Trained on recordings with prolonged idle ends; reported on those and on the recordings as they
-    are, where the only idle windows are those just after sitting down.
+    As they are, the only idle windows are those just after sitting down.
     """
     params, name = run.params, geotec.NAME
     subjects = [f"s{number:02d}" for number in range(1, params["subjects"] + 1)]
@@ -48,10 +52,16 @@ def subjects_windows(run: Run) -> tuple[Windows, dict[str, Windows], str]:
         recordings = event_recordings(run.rng("events"), subjects=len(subjects))
     else:
         recordings = geotec.read_all(found.files, subjects)
-    rule, hop, prolong = params["rule"], params["hop"], params["prolong"]
-    train = geotec.event_windows(recordings, rule=rule, hop=params["train_hop"], prolong=prolong)
-    tests = {
-        "recorded": geotec.event_windows(recordings, rule=rule, hop=hop),
-        "prolonged": geotec.event_windows(recordings, rule=rule, hop=hop, prolong=prolong),
-    }
-    return train, tests, name
+    longer = [geotec.prolonged(each, params["prolong"]) for each in recordings]
+    return {"recorded": recordings, "prolonged": longer}, name
+
+
+def delays(
+    recordings: Iterable[Recording], windows: Windows, scores: np.ndarray, hop: int
+) -> Iterator[tuple[str, float]]:
+    """Recording of every event, and how late the switch behind the scores noticed it."""
+    on = switched(scores, windows.recordings)
+    for recording in recordings:
+        mine = on[windows.recordings == recording.name]
+        for late in detection_delays(recording.event, mine, hop):
+            yield recording.name, float(late)

@@ -10,40 +10,49 @@ import numpy as np
 
 if TYPE_CHECKING:
     from common.run import Run
-    from projects.watchhar.baselines import Classifier
     from projects.watchhar.data import Fold, Windows
 
 
 def events(run: Run) -> None:
     """Event detection on real motion, leave-one-subject-out (2.1, 4)."""
     from projects.watchhar.data import leave_one_out
-    from projects.watchhar.event_study import detectors, subjects_windows
+    from projects.watchhar.event_study import delays, detectors, subjects_recordings
+    from projects.watchhar.geotec import event_windows
 
-    params = run.params
-    train, tests, dataset = subjects_windows(run)
+    rule, hop = run.params["rule"], run.params["hop"]
+    recordings, dataset = subjects_recordings(run)
+    train = event_windows(recordings["prolonged"], rule=rule, hop=run.params["train_hop"])
+    tests = {name: event_windows(each, rule=rule, hop=hop) for name, each in recordings.items()}
     folds = {fold.name: fold for fold in leave_one_out(train.participants, validation=2)}
     for subject in run.cells(list(folds)):
         fold = folds[subject]
         parts = train.select(fold.train), train.select(fold.validation)
-        for variant, detector in detectors(params).items():
+        for variant, detector in detectors(run.params).items():
             detector.fit(*parts)
             for windows, everyone in tests.items():
                 labels = {"variant": variant, "dataset": dataset, "windows": windows}
+                labels["item"] = subject
                 tested = everyone.select(everyone.participants == subject)
                 chosen = everyone.select(np.isin(everyone.participants, parts[1].participants))
-                _observe_detection(run, detector, chosen, tested, item=subject, **labels)
+                scores = detector.predict_proba(tested)[:, 1]
+                validation = detector.predict_proba(chosen)[:, 1]
+                _observe_detection(run, scores, tested, validation, chosen, **labels)
+                mine = [each for each in recordings[windows] if each.subject == subject]
+                for name, late in delays(mine, tested, scores, hop):
+                    run.observe({"detection_delay": late}, unit="s", recording=name, **labels)
 
 
 def _observe_detection(
-    run: Run, detector: Classifier, validation: Windows, test: Windows, **labels: Any
+    run: Run,
+    scores: np.ndarray,
+    test: Windows,
+    validation_scores: np.ndarray,
+    validation: Windows,
+    **labels: Any,
 ) -> None:
     from projects.watchhar.evaluation import auroc, detection, gating, threshold_for_recall
 
-    recall = run.params["recall"]
-    scores = detector.predict_proba(test)[:, 1]
-    threshold = threshold_for_recall(
-        detector.predict_proba(validation)[:, 1], validation.labels, recall
-    )
+    threshold = threshold_for_recall(validation_scores, validation.labels, run.params["recall"])
     matched = detection(test.labels, scores >= threshold)
     metrics = {
         **detection(test.labels, scores >= 0.5),

@@ -53,15 +53,19 @@ def confusion(observations: pd.DataFrame) -> Figure:
 
 def events(observations: pd.DataFrame) -> Figure:
     windows = sorted(observations["windows"].dropna().unique())
-    fig, axes = figure(1, 1 + len(windows), width=12, height=4)
+    fig, axes = figure(1, 2 + len(windows), width=15, height=4)
     _operating_points(axes[0], observations[observations["windows"] == "recorded"])
     gates = observations[observations["metric"].isin(["gate_duty_cycle", "event_share"])]
-    for ax, name in zip(axes[1:], windows, strict=True):
+    for ax, name in zip(axes[1:-1], windows, strict=True):
         part = gates[gates["windows"] == name]
         table = interval_table(part[part["metric"] == "gate_duty_cycle"])
         needed = part.loc[part["metric"] == "event_share", "value"].mean()
         dot_interval(ax, table, xlabel="share of time the microphone runs", reference=needed)
         ax.set_title(f"windows {name}")
+    late = observations[observations["metric"] == "detection_delay"]
+    table = interval_table(late[late["windows"] == "prolonged"].dropna(subset="value"))
+    dot_interval(axes[-1], table, xlabel="seconds from onset to the microphone")
+    axes[-1].set_title("windows prolonged")
     return fig
 
 

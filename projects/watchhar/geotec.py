@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -150,9 +150,7 @@ def label_windows(event: np.ndarray, rule: str = "last") -> np.ndarray:
     return chosen.astype(np.int64)
 
 
-def event_windows(
-    recordings: Iterable[Recording], *, rule: str = "last", hop: int = 25, prolong: int = 0
-) -> Windows:
+def event_windows(recordings: Iterable[Recording], *, rule: str = "last", hop: int = 25) -> Windows:
     """Windows of three seconds (section 2.1) of all recordings.
 
     Parameters
@@ -164,22 +162,23 @@ def event_windows(
         so by majority about one window in a hundred is idle.
     hop : int
         Samples between windows.
-    prolong : int
-        Samples by which to prolong both ends, playing the idle stretch at each to and fro: idle
-        windows that are real samples in an order that never was. Ends that move stay as they are.
     """
     parts = []
     for recording in recordings:
-        imu, event = _prolonged(recording, prolong) if prolong else (recording.imu, recording.event)
-        first = starts(len(imu), EVENT_SAMPLES, hop)
-        labels = label_windows(cut(event, first, EVENT_SAMPLES), rule)
+        first = starts(len(recording.imu), EVENT_SAMPLES, hop)
+        labels = label_windows(cut(recording.event, first, EVENT_SAMPLES), rule)
         subject, name = (np.repeat(n, len(first)) for n in (recording.subject, recording.name))
-        windows = cut(imu, first, EVENT_SAMPLES)
+        windows = cut(recording.imu, first, EVENT_SAMPLES)
         parts.append(Windows(windows, labels, subject, name, EVENT_CLASSES))
     return join(parts)
 
 
-def _prolonged(recording: Recording, samples: int) -> tuple[np.ndarray, np.ndarray]:
+def prolonged(recording: Recording, samples: int) -> Recording:
+    """Prolong both ends of a recording by playing the idle stretch at each to and fro.
+
+    That makes idle windows of real samples in an order that never was. Ends that move stay as they
+    are.
+    """
     imu, event = recording.imu, recording.event
     for _ in range(2):  # the end, then, turned round, the beginning
         imu, event = imu[::-1], event[::-1]
@@ -190,4 +189,4 @@ def _prolonged(recording: Recording, samples: int) -> tuple[np.ndarray, np.ndarr
             wanted = np.resize(there_and_back, (samples, imu.shape[1]))[::-1]
             imu = np.concatenate([wanted, imu])
             event = np.concatenate([np.zeros(samples, dtype=bool), event])
-    return imu, event
+    return replace(recording, imu=imu, event=event)

@@ -11,6 +11,7 @@ from projects.watchhar.evaluation import (
     balanced_accuracy,
     confusion,
     detection,
+    detection_delays,
     evaluate,
     gating,
     pool_recordings,
@@ -143,3 +144,23 @@ def test_the_gate_starts_anew_with_every_recording():
     apart = gating(events, scores, np.array(["r", "s"]))
     assert (together["gate_event_on"], apart["gate_event_on"]) == (1.0, 0.5)
     assert (together["event_recall"], apart["event_recall"]) == (1.0, 0.5)
+
+
+def test_delays_by_hand():
+    event = np.zeros(700, dtype=bool)
+    event[160:300], event[400:420], event[600:] = True, True, True
+    # windows end at samples 149, 199, ...: the second is the first that sees the first event
+    on = np.zeros(12, dtype=bool)
+    on[2:4], on[9:] = True, True  # newest samples 249 and 299; from 599 on
+    found = detection_delays(event, on, hop=50)
+    assert found[0] == pytest.approx((249 - 160) / 50)
+    assert np.isnan(found[1])  # shorter than a hop, and never noticed
+    assert found[2] == 0  # on already
+
+
+@given(st.integers(0, 200), st.integers(1, 25))
+def test_a_perfect_gate_is_late_by_less_than_a_hop(onset, hop):
+    event = np.arange(500) >= 150 + onset
+    on = event[149 + hop * np.arange((500 - 150) // hop + 1)]
+    (late,) = detection_delays(event, on, hop)
+    assert 0 <= late < hop / 50

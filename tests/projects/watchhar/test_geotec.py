@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from projects.watchhar import geotec
-from projects.watchhar.geotec import Recording, event_windows, label_windows, read
+from projects.watchhar.geotec import Recording, event_windows, label_windows, prolonged, read
 
 
 def table(seconds=4.0, hz=100.0, tone=2.0):
@@ -94,7 +94,7 @@ def recording(idle=40, active=200):
 
 def test_prolonging_repeats_idle_samples_only_and_joins_without_a_jump():
     made = recording()
-    windows = event_windows([made], hop=1, prolong=70)
+    windows = event_windows([prolonged(made, 70)], hop=1)
     assert len(windows) == 280 + 140 - 150 + 1
     row = np.concatenate([windows.imu[0], windows.imu[150:, -1]])  # first and later samples
     assert set(map(tuple, windows.imu[0][:70])) <= set(map(tuple, made.imu[:40]))
@@ -107,7 +107,7 @@ def test_prolonging_repeats_idle_samples_only_and_joins_without_a_jump():
 def test_an_end_that_moves_is_not_prolonged():
     imu = np.zeros((200, 6), np.float32)
     event = np.repeat([False, True], 100)
-    windows = event_windows([Recording("s_1", "s", imu, event)], hop=1, prolong=50)
+    windows = event_windows([prolonged(Recording("s_1", "s", imu, event), 50)], hop=1)
     assert len(windows) == 200 + 50 - 150 + 1
 
 
