@@ -92,7 +92,7 @@ dashboard: setup ## open the results browser on this machine alone
 	@$(REPRISE) dashboard
 
 test: setup ## run the tests (PYTEST= takes options of pytest)
-	@pytest -n $(JOBS) --dist loadfile $(PYTEST)
+	@pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(PYTEST)
 
 lint: setup ## check style, workflow and import rules
 	ruff check .

@@ -10,6 +10,9 @@ from pathlib import Path
 
 import pytest
 
+# One core per worker of pytest-xdist, and per job of a pipeline. Before NumPy and torch are loaded.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 
 def _mirror() -> str:
     folders = [Path(item) for item in os.environ.get("REPRISE_DATA", "").split(os.pathsep) if item]
@@ -55,6 +58,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for marker, reason in reasons.items():
             if reason and item.get_closest_marker(marker):
                 item.add_marker(pytest.mark.skip(reason=reason))
+    _long_files_first(items)
+
+
+def _long_files_first(items: list[pytest.Item]) -> None:
+    """A long file that starts last leaves the other workers idle; a pipeline uses every core."""
+    marked = {
+        marker: {item.path for item in items if item.get_closest_marker(marker)}
+        for marker in ("workflow", "slow")
+    }
+    items.sort(key=lambda item: [item.path not in marked[marker] for marker in marked])
 
 
 @pytest.fixture(scope="session", autouse=True)
