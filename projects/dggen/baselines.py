@@ -100,13 +100,13 @@ class TGNLinks:
     device : str
         ``cpu`` or ``cuda``.
     **settings
-        Of :func:`common.graphs.tgn.train_tgn`.
+        Of :func:`common.graphs.links.train_tgn`.
     """
 
     def __init__(
         self, train: EventStream, num_nodes: int, device: str = "cpu", **settings: Any
     ) -> None:
-        from common.graphs.tgn import train_tgn
+        from common.graphs.links import train_tgn
 
         self._origin, self._device = train.t[0], device
         self._tgn, self._predictor = train_tgn(
@@ -117,7 +117,7 @@ class TGNLinks:
         """Return logits, shape (B,)."""
         import torch
 
-        from common.graphs.tgn import link_logits
+        from common.graphs.links import link_logits
 
         ends = (torch.from_numpy(np.asarray(end)).to(self._device) for end in (src, dst))
         with torch.no_grad():
@@ -127,7 +127,7 @@ class TGNLinks:
         """Update memory and neighbours."""
         import torch
 
-        from common.graphs.tgn import event_tensors
+        from common.graphs.links import event_tensors
 
         src, dst, t, msg = event_tensors(events, self._device)
         with torch.no_grad():

@@ -103,7 +103,8 @@ def random_embedding(stream: EventStream, seed: int, width: int = 32) -> np.ndar
     """Memory of an untrained network after all events, rows of the nodes that occur."""
     import torch
 
-    from common.graphs.tgn import TGN, event_tensors
+    from common.graphs.links import event_tensors
+    from common.graphs.tgn import TGN
 
     order = np.argsort(stream.t, kind="stable")
     stream = stream[order].shifted()

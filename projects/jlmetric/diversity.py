@@ -51,9 +51,9 @@ def tgn_modes(
     most : int
         Nodes that are clustered at most; affinity propagation is quadratic.
     **sizes
-        Of :func:`common.graphs.tgn.train_tgn`.
+        Of :func:`common.graphs.links.train_tgn`.
     """
-    from common.graphs.tgn import train_tgn
+    from common.graphs.links import train_tgn
 
     if len(events.nodes) > most:
         raise ValueError(f"{len(events.nodes)} nodes to cluster, at most {most}: take fewer events")

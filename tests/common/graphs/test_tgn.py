@@ -12,14 +12,8 @@ from torch_geometric.nn.models.tgn import (
 )
 
 from common.graphs.events import EventStream
-from common.graphs.tgn import (
-    TGN,
-    LastNeighbors,
-    LinkPredictor,
-    event_tensors,
-    link_logits,
-    train_tgn,
-)
+from common.graphs.links import LinkPredictor, event_tensors, link_logits, train_tgn
+from common.graphs.tgn import TGN, LastNeighbors
 
 SIZES = {"memory_dim": 6, "time_dim": 5, "embedding_dim": 8, "num_neighbors": 3}
 
