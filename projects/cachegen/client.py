@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import requests
 
-from projects.cachegen.container import PREFIX, Header, header_bytes, read_header, read_record
 from projects.cachegen.errors import CorruptStreamError
+from projects.cachegen.header import PREFIX, Header, header_bytes, read_header, read_record
 from projects.cachegen.interface import EncodedChunk
 from projects.cachegen.policy import TEXT, Policy, Request, Situation
 

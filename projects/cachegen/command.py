@@ -191,7 +191,7 @@ VERBS = {
 
 
 def _summary(data: bytes | memoryview) -> dict[str, Any]:
-    from projects.cachegen.container import read_header
+    from projects.cachegen.header import read_header
 
     header = read_header(data)
     values = header.layers * 2 * header.tokens * header.kv_heads * header.head_dim

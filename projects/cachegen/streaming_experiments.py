@@ -276,9 +276,10 @@ def _policy(name: str, link: Link | RatePerChunk) -> Policy:
 def _store(run: Run, folder: Path) -> tuple[Any, Any]:
     """Encode a context into a store; return its header and the function that decodes a chunk."""
     from projects.cachegen.codecs import codec
-    from projects.cachegen.container import encode_context, read_header
+    from projects.cachegen.container import encode_context
     from projects.cachegen.data import load_model, text_contexts
     from projects.cachegen.experiments import cache_of, offline_caches
+    from projects.cachegen.header import read_header
 
     params, model = run.params, load_model(run)
     coder = codec(params["codec"])

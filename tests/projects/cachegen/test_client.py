@@ -66,7 +66,7 @@ def test_text_and_wrong_model(store):
 
 
 def test_a_damaged_chunk_is_left_to_be_computed(store, stream):
-    from projects.cachegen.container import read_header
+    from projects.cachegen.header import read_header
 
     begin, _ = read_header(stream[0]).span(2, "medium")
     damaged = bytearray(stream[0])

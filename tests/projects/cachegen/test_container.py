@@ -12,22 +12,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from projects.cachegen.codecs import codec
-from projects.cachegen.container import (
-    MAGIC,
-    MAX_HEADER,
-    PREFIX,
-    Container,
-    codec_of,
-    encode_context,
-    header_bytes,
-    pack,
-    read_header,
-    read_record,
-)
+from projects.cachegen.container import Container, codec_of, encode_context, pack
 from projects.cachegen.errors import (
     CorruptStreamError,
     IncompatibleProfileError,
     IncompatibleStreamError,
+)
+from projects.cachegen.header import (
+    MAGIC,
+    MAX_HEADER,
+    PREFIX,
+    header_bytes,
+    read_header,
+    read_record,
 )
 from projects.cachegen.tensors import Geometry
 
