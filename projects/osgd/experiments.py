@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -126,28 +127,50 @@ def _compare(
     **columns: Any,
 ) -> None:
     """Tune a method's learning rate on validation errors, then report its test errors."""
-    from projects.osgd.training import errors, train, tuned
+    from projects.osgd.training import errors, tuned
 
     short = replace(recipe, epochs=run.params["tuning_epochs"])
-
-    def validate(rate: float, seed: int) -> np.ndarray:
-        split = split_of(seed)
-        model = train(make, split, method, replace(short, lr=rate), seed)
-        return errors(model, split.val_x, split.val_y)
-
-    seeds = [FIRST_TUNING_SEED + number for number in range(run.params["tuning_seeds"])]
-    best, means = tuned(validate, run.params["rates"], seeds)
+    pairs = [
+        (rate, FIRST_TUNING_SEED + number)
+        for rate in run.params["rates"]
+        for number in range(run.params["tuning_seeds"])
+    ]
+    judged = {
+        pair: errors(model, split_of(pair[1]).val_x, split_of(pair[1]).val_y)
+        for pair, model in _trained(method, make, split_of, short, pairs)
+    }
+    tuning_seeds = list(dict.fromkeys(seed for _, seed in pairs))
+    best, means = tuned(lambda *pair: judged[pair], run.params["rates"], tuning_seeds)
     labels = {"variant": method, "dataset": dataset, "unit": "%", **columns}
     for rate, mean in means.items():
         run.observe({"validation_error": 100 * mean}, item="tuning", rate=rate, **labels)
-    for seed in run.seeds:
+    pairs = [(best, seed) for seed in run.seeds]
+    for (_, seed), model in _trained(method, make, split_of, recipe, pairs):
         split = split_of(seed)
-        model = train(make, split, method, replace(recipe, lr=best), seed)
         found = errors(model, split.test_x, split.test_y)
         for stage, error in enumerate(found):
             cost = {"macs": macs[stage]} if macs else {}
             where = {"item": f"seed {seed}", "seed": seed, "stage": stage + 1, "rate": best}
             run.observe({"error": 100 * error}, **labels, **where, **cost)
+
+
+def _trained(
+    method: str, make: Any, split_of: Any, recipe: Recipe, pairs: list[tuple[float, int]]
+) -> Iterator[tuple[tuple[float, int], nn.Module]]:
+    """Networks of pairs of learning rate and seed; small ones side by side where that is exact."""
+    from projects.osgd.stacked import stackable, train_together
+    from projects.osgd.training import train
+
+    if stackable(method, make()):
+        rates, seeds = zip(*pairs, strict=True)
+        splits = [split_of(seed) for seed in seeds]
+        yield from zip(
+            pairs, train_together(make, splits, method, recipe, rates, seeds), strict=True
+        )
+    else:
+        for rate, seed in pairs:
+            model = train(make, split_of(seed), method, replace(recipe, lr=rate), seed)
+            yield (rate, seed), model
 
 
 def _cosines(params: dict[str, Any], method: str, seed: int) -> list[tuple[int, np.ndarray]]:

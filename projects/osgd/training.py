@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -125,6 +125,7 @@ def fit(
         lr=recipe.lr,
         momentum=recipe.momentum,
         weight_decay=recipe.weight_decay,
+        fused=True,
     )
     descent = optimizer(method, base, model.num_stages)
 
@@ -150,6 +151,7 @@ def fit_greedily(model: AnytimeModule, split: Split, recipe: Recipe, seed: int =
             lr=recipe.lr,
             momentum=recipe.momentum,
             weight_decay=recipe.weight_decay,
+            fused=True,
         )
 
         def learn(x: Tensor, y: Tensor, stage: int = stage, base: torch.optim.SGD = base) -> None:
@@ -173,21 +175,36 @@ def _run(
     """Take the batches of all epochs through ``learn``, at the scheduled learning rate."""
     x = torch.from_numpy(split.train_x).to(recipe.device)
     y = torch.from_numpy(split.train_y).to(recipe.device)
-    shuffle = torch.Generator().manual_seed(seed)
     moves = torch.Generator(recipe.device).manual_seed(seed)
-    batches = max(1, len(x) // recipe.batch)
     torch.manual_seed(seed)  # of methods that draw, such as PCGrad
+    for share, chosen in batches(len(x), recipe, seed, on_epoch):
+        for group in base.param_groups:
+            group["lr"] = recipe.lr * share
+        images = x[chosen]
+        learn(augment(images, moves) if recipe.augment else images, y[chosen])
+
+
+def batches(
+    count: int, recipe: Recipe, seed: int, on_epoch: Callable[[int], None] | None = None
+) -> Iterator[tuple[float, Tensor]]:
+    """Yield for every step the share of the learning rate and the numbers of the images.
+
+    Images that do not fill a last batch are left out of the epoch.
+
+    Examples
+    --------
+    >>> [len(chosen) for _, chosen in batches(10, Recipe(epochs=2, batch=4), seed=0)]
+    [4, 4, 4, 4]
+    """
+    shuffle = torch.Generator().manual_seed(seed)
+    steps = max(1, count // recipe.batch)
     for epoch in range(recipe.epochs):
         if on_epoch:
             on_epoch(epoch)
-        order = torch.randperm(len(x), generator=shuffle).to(recipe.device)
-        for number in range(batches):
-            share = recipe.rate((epoch + number / batches) / recipe.epochs)
-            for group in base.param_groups:
-                group["lr"] = recipe.lr * share
-            chosen = order[number * recipe.batch : (number + 1) * recipe.batch]
-            images = x[chosen]
-            learn(augment(images, moves) if recipe.augment else images, y[chosen])
+        order = torch.randperm(count, generator=shuffle).to(recipe.device)
+        for number in range(steps):
+            share = recipe.rate((epoch + number / steps) / recipe.epochs)
+            yield share, order[number * recipe.batch : (number + 1) * recipe.batch]
     if on_epoch:
         on_epoch(recipe.epochs)
 
