@@ -22,27 +22,18 @@ from __future__ import annotations
 
 import json
 import logging
-import re
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from pydantic import Field, ValidationError
 
 from common.errors import ConfigError, MissingExtra, RepriseError
-from common.schema import Model
-from projects.cachegen.chunk_store import (
-    chunk_ends,
-    chunk_names,
-    longest_stored,
-    model_fingerprint,
-    open_store,
-)
+from projects.cachegen.chunk_store import chunk_ends, chunk_names, longest_stored, open_store
 from projects.cachegen.errors import IncompatibleStreamError
 from projects.cachegen.vllm_paging import Paging, gather, paging_of, scatter, slots_of
+from projects.cachegen.vllm_settings import fingerprint_of, geometry_of, layer_number, read_settings
 
 try:
     from vllm.distributed.kv_transfer.kv_connector.v1.base import (
@@ -62,46 +53,9 @@ if TYPE_CHECKING:
     from vllm.v1.kv_cache_interface import KVCacheConfig
     from vllm.v1.request import Request
 
-    from projects.cachegen.tensors import Geometry
 
 # A child of vLLM's logger, so that messages appear among vLLM's own.
 log = logging.getLogger(f"vllm.{__name__}")
-
-
-class Settings(Model):
-    """``kv_connector_extra_config``.
-
-    Attributes
-    ----------
-    store : str
-        Folder of ``NAME.kvg`` files, or the address of a store (``http://...``), then read only.
-    codec : str
-        What new chunks are encoded with; chunks that are there are decoded with theirs.
-    options : dict
-        Of the codec.
-    level : str or None
-        Of new chunks, and of chunks that hold several; None is the codec's default.
-    profile : str or None
-        File with the profile that the codec needs.
-    chunk_tokens : int
-        A multiple of vLLM's block size; engines share chunks of the same size only.
-    fingerprint : str or None
-        Names the model; by default derived from its configuration and a sample of its weights.
-    queue : int
-        Chunks that wait to be encoded; beyond that new ones are not stored.
-    timeout : float
-        Longest silence of a remote store [s].
-    """
-
-    store: str
-    codec: str = "uniform8"
-    options: dict[str, Any] = {}
-    level: str | None = None
-    profile: str | None = None
-    chunk_tokens: Annotated[int, Field(ge=1)] = 256
-    fingerprint: str | None = None
-    queue: Annotated[int, Field(ge=1)] = 64
-    timeout: Annotated[float, Field(gt=0)] = 5.0
 
 
 # --- What the scheduler tells the worker -------------------------------------------------------
@@ -162,14 +116,14 @@ class CacheGenConnector(KVConnectorBase_V1):
 
         super().__init__(vllm_config, role, kv_cache_config)
         transfer = vllm_config.kv_transfer_config
-        self.settings = _settings(transfer.kv_connector_extra_config)
-        self.geometry, self.block, names = _geometry(vllm_config, kv_cache_config)
+        self.settings = read_settings(transfer.kv_connector_extra_config)
+        self.geometry, self.block, names = geometry_of(vllm_config, kv_cache_config)
         if self.settings.chunk_tokens % self.block:
             raise ConfigError(
                 f"chunk_tokens={self.settings.chunk_tokens} is no multiple of vLLM's block size "
                 f"{self.block}"
             )
-        self._layer_names = sorted(names, key=_layer_number)
+        self._layer_names = sorted(names, key=layer_number)
         self._codec = codec_by_name(self.settings.codec, **self.settings.options)
         if hasattr(self._codec, "kept"):
             raise ConfigError(
@@ -179,7 +133,7 @@ class CacheGenConnector(KVConnectorBase_V1):
         self._profile = Profile.load(self.settings.profile) if self.settings.profile else None
         if self._codec.needs_profile and self._profile is None:
             raise ConfigError(f"codec {self._codec.name!r} needs profile=FILE, from codec.fit")
-        self.fingerprint = self.settings.fingerprint or _fingerprint(vllm_config.model_config)
+        self.fingerprint = self.settings.fingerprint or fingerprint_of(vllm_config.model_config)
         self.store = open_store(self.settings.store, self.settings.timeout)
         self._loads = bool(transfer.is_kv_consumer)
         self._saves = bool(transfer.is_kv_producer) and self.store.writable
@@ -506,58 +460,6 @@ class Counts(KVConnectorStats):
     def is_empty(self) -> bool:
         """Whether nothing was counted."""
         return not any(self.data.values())
-
-
-def _settings(extra: dict[str, Any]) -> Settings:
-    try:
-        return Settings.model_validate(extra)
-    except ValidationError as error:
-        lines = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
-        known = ", ".join(Settings.model_fields)
-        raise ConfigError(
-            f"kv_connector_extra_config: {'; '.join(lines)}; known keys: {known}"
-        ) from error
-
-
-def _geometry(vllm_config: Any, kv_cache_config: Any) -> tuple[Geometry, int, list[str]]:
-    """Shape of the model's cache, tokens of a block, and names of the layers."""
-    from projects.cachegen.tensors import Geometry
-
-    parallel = vllm_config.parallel_config
-    if parallel.tensor_parallel_size * parallel.pipeline_parallel_size != 1:
-        raise ConfigError("a model that is spread over several workers cannot be stored yet")
-    groups = kv_cache_config.kv_cache_groups
-    spec = groups[0].kv_cache_spec if len(groups) == 1 else None
-    heads, dim = getattr(spec, "num_kv_heads", None), getattr(spec, "head_size", None)
-    plain = heads and dim and getattr(spec, "head_size_v", dim) in (dim, None)
-    if not plain or getattr(spec, "sliding_window", None):
-        raise ConfigError(
-            "only models whose layers all have plain keys and values of one shape can be stored; "
-            f"this one's groups are {[type(group.kv_cache_spec).__name__ for group in groups]}"
-        )
-    if spec.dtype not in (torch.float16, torch.bfloat16, torch.float32):
-        raise ConfigError(f"a cache of type {spec.dtype} cannot be stored; use kv_cache_dtype=auto")
-    names = list(groups[0].layer_names)
-    return Geometry(len(names), heads, dim), spec.block_size, names
-
-
-def _fingerprint(model: Any) -> str:
-    config = model.hf_config.to_dict()
-    # The same model may lie in another folder on another machine.
-    config = {k: v for k, v in config.items() if k not in ("_name_or_path", "transformers_version")}
-    folder = Path(model.model)
-    parts = [
-        "" if folder.is_dir() else model.model,
-        getattr(model, "revision", None),
-        getattr(model, "quantization", None),
-        model.dtype,
-        config,
-    ]
-    return model_fingerprint(json.dumps(parts, sort_keys=True, default=str), folder)
-
-
-def _layer_number(name: str) -> tuple[int, ...]:
-    return tuple(map(int, re.findall(r"\d+", name)))
 
 
 def _present(value: Any) -> bool:

@@ -18,11 +18,13 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from common.errors import ConfigError, MissingExtra
+from projects.cachegen.chunk_store import model_fingerprint
 from projects.cachegen.codecs import codec
 from projects.cachegen.container import Container, encode_context
 from projects.cachegen.server import make_app, running
 from projects.cachegen.tensors import Geometry
 from projects.cachegen.vllm_paging import order_in_block
+from projects.cachegen.vllm_settings import geometry_of
 
 NAME = "projects.cachegen.vllm_connector"
 BASE = "vllm.distributed.kv_transfer.kv_connector.v1"
@@ -215,16 +217,16 @@ def test_the_longest_stored_prefix(module, there, expected):
     assert module.longest_stored(names, 8, lambda name: int(name) in there, 4) == expected
 
 
-def test_the_fingerprint_sees_configuration_and_weights(module, tmp_path):
+def test_the_fingerprint_sees_configuration_and_weights(tmp_path):
     weights = tmp_path / "model.safetensors"
     weights.write_bytes(bytes(300_000))
-    first = module.model_fingerprint("config", tmp_path)
-    assert module.model_fingerprint("config", tmp_path) == first
-    assert module.model_fingerprint("another", tmp_path) != first
+    first = model_fingerprint("config", tmp_path)
+    assert model_fingerprint("config", tmp_path) == first
+    assert model_fingerprint("another", tmp_path) != first
     weights.write_bytes(bytes(299_999) + b"\1")
-    assert module.model_fingerprint("config", tmp_path) != first
+    assert model_fingerprint("config", tmp_path) != first
     (tmp_path / "README.md").write_text("not a weight")
-    assert module.model_fingerprint("config", None) != first
+    assert model_fingerprint("config", None) != first
 
 
 # --- Both sides by hand ------------------------------------------------------------------------
@@ -671,18 +673,18 @@ def test_wrong_settings(module, extra, change, message):
         ({"groups": 2}, "plain keys and values"),
     ],
 )
-def test_models_that_cannot_be_stored(module, change, message):
+def test_models_that_cannot_be_stored(change, message):
     parallel = {"tensor_parallel_size": 1, "pipeline_parallel_size": 1}
     spec = {"num_kv_heads": HEADS, "head_size": DIM, "block_size": BLOCK, "dtype": torch.float16}
     group = SimpleNamespace(kv_cache_spec=SimpleNamespace(**spec), layer_names=["a"])
     vllm_config = SimpleNamespace(parallel_config=SimpleNamespace(**parallel))
     cache_config = SimpleNamespace(kv_cache_groups=[group])
-    assert module._geometry(vllm_config, cache_config) == (Geometry(1, HEADS, DIM), BLOCK, ["a"])
+    assert geometry_of(vllm_config, cache_config) == (Geometry(1, HEADS, DIM), BLOCK, ["a"])
     for name, value in change.items():
         vars(vllm_config.parallel_config if name in parallel else group.kv_cache_spec)[name] = value
     cache_config.kv_cache_groups *= change.get("groups", 1)
     with pytest.raises(ConfigError, match=message):
-        module._geometry(vllm_config, cache_config)
+        geometry_of(vllm_config, cache_config)
 
 
 def test_unknown_codec_and_level(module, extra):
