@@ -97,7 +97,7 @@ def classifiers(run: Run, windows: Windows) -> dict[str, Callable[[], Network]]:
 def _watchhar(
     params: dict[str, Any], num_classes: int, *, modality: str = "both", mode: str = ""
 ) -> nn.Module:
-    """The classifier, with a narrower motion encoder where the parameters ask for one."""
+    """The classifier; parameters may narrow its motion encoder and weaken its dropout."""
     from torch import nn
 
     from projects.watchhar.classifier import WatchHARClassifier
@@ -114,4 +114,6 @@ def _watchhar(
         # trainings of a few hundred batches.
         if isinstance(layer, nn.BatchNorm2d):
             layer.momentum = params["norm_momentum"]
+        elif isinstance(layer, nn.Dropout):
+            layer.p *= params["dropout"]
     return model

@@ -23,23 +23,27 @@ def events(run: Run) -> None:
     recordings, dataset = subjects_recordings(run)
     train = event_windows(recordings["prolonged"], rule=rule, hop=run.params["train_hop"])
     tests = {name: event_windows(each, rule=rule, hop=hop) for name, each in recordings.items()}
-    folds = {fold.name: fold for fold in leave_one_out(train.participants, validation=2)}
-    for subject in run.cells(list(folds)):
-        fold = folds[subject]
+    folds = leave_one_out(train.participants, validation=2, together=run.params["together"])
+    by_name = {fold.name: fold for fold in folds}
+    for name in run.cells(list(by_name)):
+        fold = by_name[name]
         parts = train.select(fold.train), train.select(fold.validation)
         for variant, detector in detectors(run.params).items():
             detector.fit(*parts)
             for windows, everyone in tests.items():
-                labels = {"variant": variant, "dataset": dataset, "windows": windows}
-                labels["item"] = subject
-                tested = everyone.select(everyone.participants == subject)
                 chosen = everyone.select(np.isin(everyone.participants, parts[1].participants))
-                scores = detector.predict_proba(tested)[:, 1]
                 validation = detector.predict_proba(chosen)[:, 1]
-                _observe_detection(run, scores, tested, validation, chosen, **labels)
-                mine = [each for each in recordings[windows] if each.subject == subject]
-                for name, late in delays(mine, tested, scores, hop):
-                    run.observe({"detection_delay": late}, unit="s", recording=name, **labels)
+                for subject in np.unique(train.participants[fold.test]):
+                    labels = {"variant": variant, "dataset": dataset, "windows": windows}
+                    labels["item"] = subject
+                    tested = everyone.select(everyone.participants == subject)
+                    scores = detector.predict_proba(tested)[:, 1]
+                    _observe_detection(run, scores, tested, validation, chosen, **labels)
+                    mine = [each for each in recordings[windows] if each.subject == subject]
+                    for recording, late in delays(mine, tested, scores, hop):
+                        run.observe(
+                            {"detection_delay": late}, unit="s", recording=recording, **labels
+                        )
 
 
 def _observe_detection(

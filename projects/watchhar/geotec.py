@@ -11,7 +11,7 @@ import numpy as np
 
 from common.errors import known
 from projects.watchhar.data import EVENT_SAMPLES, IMU_HZ, Windows, cut, join, starts
-from projects.watchhar.resampling import GAP, check_rate
+from projects.watchhar.resampling import GAP, check_rate, halve
 from projects.watchhar.signal_checks import check_units
 
 NAME = "geotec-smartwatch-har"
@@ -20,7 +20,7 @@ STATES = ("SEATED", "STANDING_UP", "WALKING", "TURNING", "SITTING_DOWN")
 IDLE = "SEATED"
 EVENT_CLASSES = ("idle", "event")
 RULES = ("last", "majority", "any")
-NOMINAL_HZ = 100.0
+NOMINAL_HZ = 2.0 * IMU_HZ
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,6 @@ def read(name: str, content: bytes) -> Recording:
         5 % away from 100 Hz, a gap is longer than 0.1 s, a unit is wrong or a state unknown.
     """
     import pandas as pd
-    from scipy.signal import resample_poly
 
     table = pd.read_csv(io.BytesIO(content))
     if missing := {*CHANNELS, "timestamp", "label"} - set(table):
@@ -85,7 +84,7 @@ def read(name: str, content: bytes) -> Recording:
     merged = np.add.reduceat(values, first, axis=0) / counts[:, None]
     grid = np.arange(0, at[-1], 1 / NOMINAL_HZ)
     even = np.stack([np.interp(grid, at, column) for column in merged.T], axis=1)
-    imu = resample_poly(even, 1, round(NOMINAL_HZ / IMU_HZ), axis=0, padtype="line")
+    imu = halve(even)
     moment = np.arange(len(imu)) / IMU_HZ
     state = np.searchsorted(seconds, moment, side="right") - 1
     event = (table["label"] != IDLE).to_numpy()[state]

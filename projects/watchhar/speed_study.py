@@ -35,6 +35,7 @@ DETECTOR, CLASSIFIER, STREAM = "event detector", "classifier", "streaming runtim
 # The detector looks once a second, the classifier five times (the defaults of the runtime).
 HOURLY_DETECTIONS, HOURLY_CLASSIFICATIONS = 3600.0, 18000.0
 AXES, CLASSES = 6, 27
+FRAMES, MELS = 96, 64  # of a released spectrogram
 FAST_RATE = 16_000
 FAST_SAMPLES = AUDIO_SAMPLES * FAST_RATE // AUDIO_RATE
 
@@ -47,12 +48,13 @@ def released_front_end() -> FrontEnd:
 
 
 def noise(seed: int = 0) -> dict[str, torch.Tensor]:
-    """One window of each input: of the classifier, of the detector, and of sound at 16 kHz."""
+    """One window of each input of the models below."""
     generator = torch.Generator().manual_seed(seed)
     return {
         "imu": torch.randn(1, IMU_SAMPLES, AXES, generator=generator),
         "audio": 0.1 * torch.randn(1, AUDIO_SAMPLES, generator=generator),
         "motion": torch.randn(1, DETECTOR_SAMPLES, AXES, generator=generator),
+        "spectrogram": 20 * torch.randn(1, FRAMES, MELS, generator=generator) - 60,
         "fast audio": 0.1 * torch.randn(1, FAST_SAMPLES, generator=generator),
     }
 
@@ -60,6 +62,7 @@ def noise(seed: int = 0) -> dict[str, torch.Tensor]:
 MODELS: dict[str, tuple[Callable[[], torch.nn.Module], list[str]]] = {
     DETECTOR: (EventDetector, ["motion"]),
     CLASSIFIER: (lambda: WatchHARClassifier(frontend=released_front_end()), ["imu", "audio"]),
+    "network": (lambda: WatchHARClassifier(frontend=torch.nn.Identity()), ["imu", "spectrogram"]),
     "front end": (released_front_end, ["audio"]),
     "front end, 16 kHz": (partial(FrontEnd, FAST_RATE), ["fast audio"]),
 }

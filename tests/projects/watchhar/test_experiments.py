@@ -12,6 +12,7 @@ from common.run import Run
 TINY = {
     "events": {
         "subjects": 4,
+        "together": 1,
         "channels": 8,
         "train_hop": 150,
         "hop": 50,

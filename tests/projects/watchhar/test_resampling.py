@@ -4,7 +4,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import signal
 
-from projects.watchhar.resampling import REACH, Decimator, Resampler, decimate, resample
+from projects.watchhar.resampling import (
+    REACH,
+    Decimator,
+    Resampler,
+    decimate,
+    halve,
+    resample,
+    windowed_sinc,
+)
 
 AUDIO = np.random.default_rng(0).normal(size=1600)
 
@@ -83,3 +91,15 @@ def test_times_that_do_not_increase_or_fit_are_refused():
         resample(np.zeros((3, 1)), [0.0, 0.02])
     with pytest.raises(ValueError, match="at least 1"):
         Decimator(0, low_pass=False)
+
+
+@pytest.mark.parametrize("samples", [30, 200, 701])
+def test_halving_equals_scipys_resampling(samples):
+    values = np.random.default_rng(0).normal(size=(samples, 3)).cumsum(axis=0) + 9.81
+    wanted = signal.resample_poly(values, 1, 2, axis=0, padtype="line")
+    np.testing.assert_allclose(halve(values), wanted, atol=1e-10)
+
+
+def test_the_low_pass_equals_scipys_design():
+    taps = windowed_sinc(0.9 / 16, np.hamming(257))
+    np.testing.assert_allclose(taps, signal.firwin(257, 0.9 / 16), atol=1e-12)
