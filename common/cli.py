@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import sys
 from pathlib import Path
@@ -13,6 +12,7 @@ import typer
 from common.data.cli import app as data_app
 from common.errors import ConfigError, RepriseError, known
 from common.papers import SIZES, TARGETS, load_claims, load_paper, load_target, slugs
+from common.terminal import emit, show, table
 
 INTERRUPTED = 130  # 128 and the number of SIGINT
 
@@ -85,12 +85,12 @@ def list_(as_json: AsJson = False) -> None:
     """List the papers."""
     papers = [load_paper(slug) for slug in slugs()]
     if as_json:
-        _emit([paper.model_dump(mode="json") for paper in papers])
+        emit([paper.model_dump(mode="json") for paper in papers])
         return
     rows = [
         (p.slug, p.title, f"{p.venue} {p.year}", p.group, " ".join(p.experiments)) for p in papers
     ]
-    _table(("paper", "title", "venue", "group", "experiments"), rows)
+    show(table(("paper", "title", "venue", "group", "experiments"), rows))
 
 
 @app.command()
@@ -99,21 +99,25 @@ def info(paper: PaperName, as_json: AsJson = False) -> None:
     declared, claims = load_paper(paper), load_claims(paper)
     if as_json:
         listed = [claim.model_dump(mode="json") for claim in claims]
-        _emit({**declared.model_dump(mode="json"), "claims": listed})
+        emit({**declared.model_dump(mode="json"), "claims": listed})
         return
     authors = ", ".join(declared.authors)
     typer.echo(f"{declared.title}\n{authors}. {declared.venue} {declared.year}. {declared.url}\n")
     typer.echo(f"{declared.summary.strip()}\n")
-    _table(
-        ("experiment", "what", "sizes", "targets", "data"),
-        [
-            (name, e.title, " ".join(e.sizes), " ".join(e.targets), " ".join(e.datasets) or "–")
-            for name, e in declared.experiments.items()
-        ],
+    show(
+        table(
+            ("experiment", "what", "sizes", "targets", "data"),
+            [
+                (name, e.title, " ".join(e.sizes), " ".join(e.targets), " ".join(e.datasets) or "–")
+                for name, e in declared.experiments.items()
+            ],
+        )
     )
-    _table(
-        ("claim", "what the paper says", "kind", "metric", "source"),
-        [(c.id, c.statement, c.kind, f"{c.experiment}.{c.metric}", c.source) for c in claims],
+    show(
+        table(
+            ("claim", "what the paper says", "kind", "metric", "source"),
+            [(c.id, c.statement, c.kind, f"{c.experiment}.{c.metric}", c.source) for c in claims],
+        )
     )
 
 
@@ -124,9 +128,9 @@ def doctor(as_json: AsJson = False) -> None:
 
     findings = diagnose()
     if as_json:
-        _emit(as_dicts(findings))
+        emit(as_dicts(findings))
     else:
-        _console().print(render(findings))
+        show(render(findings))
 
 
 @app.command()
@@ -204,13 +208,13 @@ def verdicts(
         here = {folder.paper for folder in find(results, size=size, target=target)}
         pages.write_docs([verdict for verdict in judged if verdict.paper in here])
     if as_json:
-        _emit([asdict(verdict) for verdict in judged])
+        emit([asdict(verdict) for verdict in judged])
     elif not quiet:
-        _console().print(scorecard.as_table(judged, f"Claims at size {size} on {target}"))
+        show(scorecard.as_table(judged, f"Claims at size {size} on {target}"))
         for line in scorecard.reasons(judged):
             typer.echo(f"  {line}")
         for line in scorecard.stand_ins(results, size, target, papers or slugs()):
-            _console().print(line, style="bold red", markup=False)
+            show(line, style="bold red", markup=False)
     if not as_json:
         typer.echo(scorecard.summary(judged))
 
@@ -273,10 +277,10 @@ def verify(
         changes += verification.check(paper, judged)
     failed = verification.failures(changes, strict=strict)
     if as_json:
-        _emit([asdict(change) for change in changes])
+        emit([asdict(change) for change in changes])
     else:
         rows = [(c.paper, c.claim, c.recorded, c.now, c.status, c.reason) for c in changes]
-        _table(("paper", "claim", "recorded", "now", "status", "reason"), rows)
+        show(table(("paper", "claim", "recorded", "now", "status", "reason"), rows))
     if failed:
         typer.echo(f"worse than recorded, or missing: {len(failed)} verdicts", err=True)
         raise typer.Exit(1)
@@ -294,15 +298,15 @@ def compare(
 
     rows = comparison.ratios(trees, paper) if ratios else comparison.compare(trees, paper)
     if as_json:
-        _emit(rows)
+        emit(rows)
         return
     names = [column.name for column in comparison.columns(trees, paper)]
     if ratios:
         head = ("paper", "experiment", "metric", "variant", *names)
-        _table(head, comparison.ratio_table(rows, names))
+        show(table(head, comparison.ratio_table(rows, names)))
     else:
         head = ("paper", "claim", "paper's value", *names)
-        _table(head, comparison.claim_table(rows, names))
+        show(table(head, comparison.claim_table(rows, names)))
 
 
 @app.command()
@@ -329,7 +333,7 @@ def bench(
 
     timings = run_benchmarks(paper, repeats, threads)
     if as_json:
-        _emit(timings)
+        emit(timings)
         return
     rows = [
         (
@@ -343,7 +347,7 @@ def bench(
         )
         for t in timings
     ]
-    _table(("hot path", "size", "ours", "peer", "peer is", "times faster", "agreement"), rows)
+    show(table(("hot path", "size", "ours", "peer", "peer is", "times faster", "agreement"), rows))
 
 
 @app.command()
@@ -399,27 +403,6 @@ def _overrides(pairs: list[str]) -> dict[str, Any]:
         except (yaml.YAMLError, ValueError) as error:
             raise ConfigError(f"--set {pair!r}: the value is not YAML ({error})") from error
     return overrides
-
-
-def _console() -> Any:
-    from rich.console import Console
-
-    # A pipe has no width of its own; eighty columns would fold the scorecard to shreds.
-    return Console() if sys.stdout.isatty() else Console(width=160)
-
-
-def _table(columns: tuple[str, ...], rows: list[tuple[Any, ...]]) -> None:
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(*columns, header_style="bold")
-    for row in rows:
-        table.add_row(*(Text(str(cell)) for cell in row))  # Text: ".[nurd]" is no markup
-    _console().print(table)
-
-
-def _emit(content: Any) -> None:
-    typer.echo(json.dumps(content, indent=2, ensure_ascii=False))
 
 
 if __name__ == "__main__":

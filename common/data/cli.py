@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import json
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
+from common import terminal
 from common.errors import DataError
 
 app = typer.Typer(
@@ -40,13 +37,14 @@ def list_(as_json: Json = False) -> None:
         rows.append(row | {"here": presence(name)})
     cache = cache_status()
     if as_json:
-        _emit({"datasets": rows, "cache": cache._asdict()})
+        terminal.emit({"datasets": rows, "cache": cache._asdict()})
         return
-    table = _table("dataset", "files", "size", "licence", "redistribution", "here")
-    for row in rows:
-        cells = [row["name"], str(row["files"]), _size(row["bytes"]), row["licence"]]
-        table.add_row(*map(escape, [*cells, row["redistribution"], row["here"]]))
-    Console().print(table)
+    columns = ("dataset", "files", "size", "licence", "redistribution", "here")
+    cells = [
+        (r["name"], r["files"], _size(r["bytes"]), r["licence"], r["redistribution"], r["here"])
+        for r in rows
+    ]
+    terminal.show(terminal.table(columns, cells))
     unfinished = f", {_size(cache.unfinished)} unfinished" if cache.unfinished else ""
     typer.echo(f"cache {cache.path}: {cache.files} files, {_size(cache.bytes)}{unfinished}")
 
@@ -63,22 +61,20 @@ def show(
         content = entry.model_dump(mode="json", exclude_none=True)
         for file, item in zip(entry.files, content["files"], strict=True):
             item["url"] = entry.url_of(file)
-        _emit(content)
+        terminal.emit(content)
         return
-    facts = _table("", "")
+    keys = ("title", "about", "licence", "redistribution", "terms", "citation", "homepage", "label")
+    rows = [(key, getattr(entry, key)) for key in keys]
+    rows += [("by hand", entry.manual)] if entry.manual else []
+    facts = terminal.table(("", ""), rows)
     facts.show_header, facts.box = False, None
-    for key in ("title", "about", "licence", "redistribution", "terms", "citation", "homepage"):
-        facts.add_row(key, escape(getattr(entry, key)))
-    facts.add_row("label", entry.label)
-    if entry.manual:
-        facts.add_row("by hand", escape(entry.manual))
-    files = _table("file", "size", "sha256", "address")
+    files = []
     for file in entry.files:
         address = entry.url_of(file) or "(by hand)"
         if file.parts:
             address = f"{len(file.parts.indices)} parts {file.parts.index} of {address}"
-        files.add_row(escape(file.name), _size(file.bytes), file.sha256[:12], escape(address))
-    Console().print(facts, files)
+        files.append((file.name, _size(file.bytes), file.sha256[:12], address))
+    terminal.show(facts, terminal.table(("file", "size", "sha256", "address"), files))
 
 
 @app.command()
@@ -128,7 +124,7 @@ def verify(names: Names = None, as_json: Json = False) -> None:
     chosen = _chosen(names, every=not names)
     rows = [{"dataset": name, **row._asdict()} for name in chosen for row in check(name)]
     if as_json:
-        _emit(rows)
+        terminal.emit(rows)
     else:
         _print_counts(chosen, rows)
     bad = {"corrupted", "absent"} if names else {"corrupted"}
@@ -141,21 +137,15 @@ def verify(names: Names = None, as_json: Json = False) -> None:
 
 
 def _print_counts(names: list[str], rows: list[dict[str, str]]) -> None:
-    table = _table("dataset", "in mirrors", "in cache", "corrupted", "absent")
+    counted = []
     for name in names:
         own = [row for row in rows if row["dataset"] == name]
         whole = [row["place"] for row in own if row["status"] == "ok"]
         counts = [whole.count("mirror"), whole.count("cache")]
         counts += [sum(row["status"] == bad for row in own) for bad in ("corrupted", "absent")]
-        table.add_row(escape(name), *map(str, counts))
-    Console().print(table)
-
-
-def _table(*columns: str) -> Table:
-    table = Table()
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    return table
+        counted.append((name, *counts))
+    columns = ("dataset", "in mirrors", "in cache", "corrupted", "absent")
+    terminal.show(terminal.table(columns, counted))
 
 
 def _chosen(names: list[str] | None, every: bool) -> list[str]:
@@ -166,10 +156,6 @@ def _chosen(names: list[str] | None, every: bool) -> list[str]:
     for name in names or ():
         load_entry(name)
     return names or list_datasets()
-
-
-def _emit(content: Any) -> None:
-    typer.echo(json.dumps(content, indent=2, ensure_ascii=False))
 
 
 def _size(count: int) -> str:
