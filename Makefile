@@ -8,9 +8,9 @@ DATA ?= auto
 MODEL ?=
 RESULTS ?= results
 JOBS ?= $(shell nproc 2>/dev/null || echo 2)
-# Further extras for the set-up, such as `spark` or `slurm`.
+# Further extras for the set-up, such as `spark`.
 WITH ?=
-EXTRAS := torch workflow track dash hw nurd graph molecules llm cachegen edge osgd watchhar dev $(WITH)
+EXTRAS := torch workflow track dash hw nurd graph molecules llm cachegen edge osgd watchhar slurm postgres dev $(WITH)
 
 BIN := .venv/bin
 export JOBS
@@ -49,7 +49,7 @@ help: ## list the commands
 	@echo "  DATA=auto      auto (stand-ins where data is missing), real, synthetic"
 	@echo "  MODEL=         folder of a Llama-type model, instead of the reference model"
 	@echo "  JOBS=$(JOBS)         cores to use"
-	@echo "  WITH=          further extras to install: spark, slurm"
+	@echo "  WITH=          further extras to install: spark"
 
 setup: ## make .venv with every version pinned
 	@envs/setup.sh $(EXTRAS)

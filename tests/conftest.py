@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -42,11 +43,36 @@ def _gpu() -> str:
     return "" if Path("/dev/nvidiactl").exists() else "no NVIDIA GPU here"
 
 
+def _programs(*names: str) -> str:
+    missing = [name for name in names if not shutil.which(name)]
+    return f"{', '.join(missing)} not installed (envs/apt.txt)" if missing else ""
+
+
+def _slurm() -> str:
+    """Root alone may start a cluster, and only where namespaces are allowed."""
+    if os.geteuid() != 0:
+        return "not root, who alone can start a Slurm cluster"
+    if obstacle := _programs("munged", "slurmctld", "slurmd", "nsenter", "unshare"):
+        return obstacle
+    new = ("unshare", "--mount", "--pid", "--fork", "--mount-proc", "true")
+    if subprocess.run(new, stderr=subprocess.DEVNULL).returncode:
+        return "this machine allows no namespaces of one's own (see unshare)"
+    return _package("snakemake_executor_plugin_slurm", "slurm")
+
+
+def _postgres() -> str:
+    there = any(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+    server = "" if there else "PostgreSQL is not installed (envs/apt.txt)"
+    return server or _package("psycopg2", "postgres")
+
+
 # For each marker the reason why its tests cannot run here, or "".
 OBSTACLES: dict[str, Callable[[], str]] = {
     "browser": _browser,
     "data": _mirror,
     "gpu": _gpu,
+    "postgres": _postgres,
+    "slurm": _slurm,
     "spark": _spark,
     "workflow": lambda: _package("snakemake", "workflow"),
 }

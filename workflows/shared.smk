@@ -2,7 +2,7 @@
 
 
 # A model that ships with the package costs a second, any other is trained within its budget into
-# the user's cache; the listing says where it is.
+# the user's cache; the listing says where it is. Fewer cores cap the threads.
 rule language_model:
     output:
         where=f"{settings.shared}/{{model}}.txt",
@@ -12,7 +12,7 @@ rule language_model:
         f"{settings.shared}/benchmarks/{{model}}.tsv"
     conda:
         "../envs/default.yaml"
-    threads: workflow.cores or 1
+    threads: 4
     resources:
         mem_mb=4000,
         runtime=90,
