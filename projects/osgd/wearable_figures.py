@@ -24,13 +24,14 @@ def wearable(observations: pd.DataFrame) -> Figure:
     fig, ax = figure(width=7.4, height=4.0)
     palette, shapes = colours(rows["part"]), markers(rows["part"])
     spread = np.abs(accuracy[["low", "high"]].sub(accuracy["value"], axis=0).to_numpy().T)
-    for part, line in rows.groupby("part"):
+    for place, (part, line) in enumerate(rows.groupby("part")):
         line = line.set_index("stage")
         x, y = 1e3 * line["value"], accuracy["value"][line.index]
         look = {"color": palette[part], "marker": shapes[part]}
         ax.errorbar(x, y, yerr=np.nan_to_num(spread), label=part, capsize=2, **look)
         ends = 1e3 * line[["low", "high"]].to_numpy()
-        ax.hlines(y, *ends.T, color=palette[part], linewidth=5, alpha=0.2)
+        beside = y - 0.2 * (place + 1)  # ranges of several chips would hide each other
+        ax.hlines(beside, *ends.T, color=palette[part], linewidth=1.5, alpha=0.6)
     ax.set(xscale="log", xlabel="time until the answer [ms]", ylabel="accuracy [%]")
     ax.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
     return fig
