@@ -22,20 +22,26 @@ class Model(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
 
-class _UniqueKeyLoader(yaml.SafeLoader):
+# The parser in C where there is one: a pipeline reads twenty files before it starts.
+class _UniqueKeyLoader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
     """Safe YAML loader that refuses the same key twice in one mapping."""
 
+    def __init__(self, stream: str) -> None:
+        super().__init__(stream)
+        self._checked: set[int] = set()
+
     # The check comes before merges (<<) are resolved: they put inherited keys beside own ones.
-    def compose_mapping_node(self, anchor: str | None) -> yaml.MappingNode:
-        node = super().compose_mapping_node(anchor)
-        seen: set[tuple[str, str]] = set()
-        for key_node, _ in node.value:
-            key = (key_node.tag, str(key_node.value))
-            if key in seen:
-                line = key_node.start_mark.line + 1
-                raise yaml.YAMLError(f"key {key_node.value!r} stands twice (line {line})")
-            seen.add(key)
-        return node
+    def flatten_mapping(self, node: yaml.MappingNode) -> None:
+        if id(node) not in self._checked:
+            self._checked.add(id(node))
+            seen: set[tuple[str, str]] = set()
+            for key_node, _ in node.value:
+                key = (key_node.tag, str(key_node.value))
+                if key in seen:
+                    line = key_node.start_mark.line + 1
+                    raise yaml.YAMLError(f"key {key_node.value!r} stands twice (line {line})")
+                seen.add(key)
+        super().flatten_mapping(node)
 
 
 def read_yaml(path: Path) -> Any:

@@ -65,9 +65,14 @@ def source_files(root: Path, *modules: str) -> set[Path]:
         if path in found:
             continue
         found.add(path)
-        for module in _imports(path, path.stat().st_mtime_ns):
-            waiting += _files(root, module)
+        waiting += _imported_files(root, path, path.stat().st_mtime_ns)
     return found
+
+
+@functools.cache
+def _imported_files(root: Path, path: Path, _changed: int) -> frozenset[Path]:
+    """Files that a file imports itself; a pipeline asks for the same ones dozens of times."""
+    return frozenset(file for module in _imports(path) for file in _files(root, module))
 
 
 def _files(root: Path, module: str) -> Iterator[Path]:
@@ -87,13 +92,22 @@ def _files(root: Path, module: str) -> Iterator[Path]:
             yield init
 
 
-@functools.cache
-def _imports(path: Path, _changed: int) -> tuple[str, ...]:
+def _imports(path: Path) -> Iterator[str]:
     """Modules and names that a file imports from this project, as dotted paths."""
-    names: list[str] = []
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in _statements(ast.parse(path.read_text(encoding="utf-8"))):
+        names: list[str] = []
         if isinstance(node, ast.Import):
-            names += [alias.name for alias in node.names]
+            names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            names += [f"{node.module}.{alias.name}" for alias in node.names]
-    return tuple(name for name in names if name.split(".")[0] in PACKAGES)
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        yield from (name for name in names if name.split(".")[0] in PACKAGES)
+
+
+def _statements(tree: ast.AST) -> Iterator[ast.AST]:
+    """Statements at any depth; expressions, most of a tree, hold no imports and stay unseen."""
+    waiting = [tree]
+    while waiting:
+        node = waiting.pop()
+        yield node
+        for field in ("body", "orelse", "finalbody", "handlers", "cases"):
+            waiting += getattr(node, field, ())
