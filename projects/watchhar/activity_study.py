@@ -110,9 +110,11 @@ def _watchhar(
     if modality != "audio" and channels != 256:
         model.imu_encoder = IMUEncoder(channels=(channels,) * 3)
     for layer in model.modules():
-        # MobileNet's running statistics follow a hundredth of each batch: too slowly for
-        # trainings of a few hundred batches.
-        if isinstance(layer, nn.BatchNorm2d):
+        # Running statistics that follow a hundredth of each batch still hold their initial values
+        # after trainings of a few hundred; without momentum (null) they are taken anew each epoch.
+        if isinstance(layer, nn.BatchNorm2d) or (
+            params["norm_momentum"] is None and isinstance(layer, nn.BatchNorm1d)
+        ):
             layer.momentum = params["norm_momentum"]
         elif isinstance(layer, nn.Dropout):
             layer.p *= params["dropout"]

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from common.errors import known
 from projects.watchhar.augmentation import Augmentation
@@ -144,6 +145,7 @@ def _fit(
     best, waited, losses = copy.deepcopy(model.state_dict()), 0, []
     for _ in range(settings.epochs):
         _epoch(model, train, settings, criterion, optimiser, generator, device)
+        _settle(model, train, device)
         logits = predict(model, validation.inputs, device=device)
         loss = float(criterion(logits.to(device), validation.labels.to(device)))
         if not np.isfinite(loss):
@@ -181,6 +183,25 @@ def _epoch(
         logits = model(*(x.to(device) for x in inputs))
         criterion(logits, part.labels.to(device)).backward()
         optimiser.step()
+
+
+@torch.no_grad()
+def _settle(model: nn.Module, train: Part, device: str, batch: int = 128) -> None:
+    """Give batch normalisation without momentum the statistics of the weights as they are now.
+
+    Running statistics lag behind weights that change fast; a validation loss taken with them says
+    stop although the network learns. Y. Wu and J. Johnson, Rethinking "Batch" in BatchNorm, 2021.
+    """
+    layers = [m for m in model.modules() if isinstance(m, _BatchNorm) and m.momentum is None]
+    if not layers:
+        return
+    model.eval()
+    for layer in layers:
+        layer.reset_running_stats()
+        layer.train()
+    for part in zip(*(x.split(batch) for x in train.inputs), strict=True):
+        if len(part[0]) > 1:
+            model(*(x.to(device) for x in part))
 
 
 def loss_function(
