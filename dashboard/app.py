@@ -11,7 +11,7 @@ STYLE = """<style>
 [data-testid="stMainBlockContainer"] {padding-top: 3.5rem; padding-bottom: 3rem}
 [data-testid="stMainBlockContainer"] h1 {font-size: clamp(1.6rem, 5vw, 2.5rem)}
 [data-testid="stMainBlockContainer"] h3 {font-size: 1.15rem}
-[data-testid="stMainBlockContainer"] a:focus-visible {outline: 3px solid #E69F00;
+[data-testid="stMainBlockContainer"] a:focus-visible {outline: 3px solid #E69F00 !important;
   outline-offset: 2px}
 .small {font-size: 0.85rem; opacity: 0.8; margin: 0}
 .figures {display: grid; gap: 1.5rem; grid-template-columns: repeat(auto-fit, minmax(18rem, 1fr))}

@@ -122,12 +122,12 @@ def _tile(claim: dict, address: str) -> str:
     parts = (claim["title"], verdict, estimate, f"{claim['data']} {claim['measurement']}".strip())
     hint = html.escape(": ".join(part for part in parts if part), quote=True)
     weak = claim["data"] == "synthetic" or claim["measurement"] not in ("", "measured")
-    outline = f"2px dashed {WARNING}" if weak else "none"
+    outline = f"outline:2px dashed {WARNING};outline-offset:2px;" if weak else ""
     return (
         f'<a href="{html.escape(address)}#{html.escape(claim["claim"])}" target="_self" '
         f'title="{hint}" aria-label="{hint}" style="width:1.8rem;height:1.8rem;display:flex;'
-        f"align-items:center;justify-content:center;border-radius:0.35rem;outline:{outline};"
-        f"outline-offset:2px;background:{words.verdict_colour(verdict)};"
+        f"align-items:center;justify-content:center;border-radius:0.35rem;{outline}"
+        f"background:{words.verdict_colour(verdict)};"
         f'color:#111111;font-weight:700;text-decoration:none">'
         f"{VERDICT_SYMBOLS.get(verdict, '?')}</a>"
     )

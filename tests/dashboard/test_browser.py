@@ -1,22 +1,31 @@
-"""The results browser in a real web browser: served, clicked, deep-linked."""
+"""The results browser in a real web browser, in front of a tracking server as a lab has one."""
 
 from __future__ import annotations
 
+import contextlib
 import os
+import re
 import shutil
 import socket
+import sqlite3
 import subprocess
+import sys
 import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from common.errors import ConfigError
 from dashboard import serve
 
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+browser_test = pytest.mark.browser
 
 
 def free_port() -> int:
@@ -25,57 +34,169 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
-@pytest.fixture(scope="module")
-def address(store) -> Iterator[str]:
-    port = free_port()
-    server = subprocess.Popen(
-        serve.command(port, headless=True),
-        env=serve.environment(store),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
+@contextlib.contextmanager
+def served(command: list[str], health: str, **options: object) -> Iterator[None]:
+    """Run a server while the block runs, which begins once the server answers."""
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    server = subprocess.Popen(command, **quiet, **options)
     try:
-        health = f"http://127.0.0.1:{port}/_stcore/health"
-        for _ in range(300):
+        for _ in range(900):
             try:
                 urllib.request.urlopen(health, timeout=1).close()
                 break
             except OSError:
                 assert server.poll() is None, "the server ended at once"
                 time.sleep(0.1)
-        yield f"http://127.0.0.1:{port}"
+        yield
     finally:
         server.terminate()
-        server.wait(timeout=20)
+        server.wait(timeout=30)
 
 
-@pytest.mark.browser
-@pytest.mark.skipif(not CHROMIUM, reason="no Chromium on this machine (apt-get install chromium)")
-def test_navigation_and_deep_link(address, tmp_path):
+@contextlib.contextmanager
+def pages_of(uri: str) -> Iterator[str]:
+    port = free_port()
+    command = serve.command(port, headless=True)
+    health = f"http://127.0.0.1:{port}/_stcore/health"
+    with served(command, health, env=serve.environment(uri)):
+        yield f"http://127.0.0.1:{port}"
+
+
+@pytest.fixture(scope="module")
+def remote(store, tmp_path_factory) -> Iterator[str]:
+    """The tracking server of a lab: artifacts come from it, not from a folder that both see."""
+    root, port = tmp_path_factory.mktemp("server"), free_port()
+    source = Path(store.removeprefix("sqlite:///")).parent
+    shutil.copy(source / "mlflow.db", root / "mlflow.db")
+    shutil.copytree(source / "mlartifacts", root / "artifacts")
+    with contextlib.closing(sqlite3.connect(root / "mlflow.db")) as database, database:
+        for table, column in (("experiments", "artifact_location"), ("runs", "artifact_uri")):
+            change = f"update {table} set {column} = replace({column}, ?, 'mlflow-artifacts:/')"
+            database.execute(change, (f"{(source / 'mlartifacts').as_uri()}/",))
+    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--workers", "1"]
+    command += ["--port", str(port), "--backend-store-uri", f"sqlite:///{root / 'mlflow.db'}"]
+    command += ["--artifacts-destination", (root / "artifacts").as_uri()]
+    with served(command, f"http://127.0.0.1:{port}/health", cwd=root):
+        yield f"http://127.0.0.1:{port}"
+
+
+@pytest.fixture(scope="module")
+def address(remote) -> Iterator[str]:
+    with pages_of(remote) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
     api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     with api.sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        page = browser.new_page(viewport={"width": 1440, "height": 900})
-        page.set_default_timeout(60_000)
-        page.goto(address)
-        page.get_by_text("1 of 8 claims reproduced in 2 papers").wait_for()
-        page.get_by_role("link", name="Runs", exact=True).click()
-        page.get_by_text("7 runs, 1 failed").wait_for()
-        page.goto(f"{address}/paper?paper=beta&size=quick&target=cpu")
-        page.get_by_role("heading", name="Better F1 than every baseline").wait_for()
-        page.get_by_text("Beta, a <b>bold</b> $name$").first.wait_for()
-        page.locator(".js-plotly-plot").first.wait_for()
-        page.set_viewport_size({"width": 400, "height": 900})
-        page.wait_for_function("document.documentElement.scrollWidth <= 400")
-        page.screenshot(path=tmp_path / "paper.png")
-        # a tile of the overview leads to its paper, in the same tab
-        page.set_viewport_size({"width": 1440, "height": 900})
-        page.goto(address)
-        page.locator('a[title^="Better F1"]').first.click()
-        page.get_by_role("heading", name="Alpha: finding stragglers").wait_for()
-        assert "paper=alpha" in page.url
+        yield browser
         browser.close()
-    assert (tmp_path / "paper.png").stat().st_size > 10_000
+
+
+@pytest.fixture
+def page(chromium) -> Iterator[Page]:
+    page = chromium.new_page(viewport={"width": 1440, "height": 900})
+    page.set_default_timeout(60_000)
+    yield page
+    page.close()
+
+
+@browser_test
+def test_every_page_is_one_click_away(address, page):
+    page.goto(address)
+    page.get_by_text("1 of 8 claims reproduced in 2 papers").wait_for()
+    page.get_by_text("1 verdict moved since the commit before").wait_for()
+    for name, says in (
+        ("Paper", "Claims"),
+        ("Explore", "Numbers"),
+        ("Compare", "Ratio to a baseline"),
+        ("Runs", "8 runs, 1 failed"),
+    ):
+        page.get_by_role("link", name=name, exact=True).click()
+        page.get_by_text(says).first.wait_for()
+
+
+@browser_test
+def test_a_number_leads_to_its_run(address, page):
+    page.goto(f"{address}/paper?paper=beta&size=quick&target=cpu")
+    page.get_by_role("heading", name="Better F1 than every baseline").wait_for()
+    page.get_by_text("Beta, a <b>bold</b> $name$").first.wait_for()
+    page.get_by_role("img", name=re.compile("accepted ≥ 0.05")).first.wait_for()
+    page.get_by_role("link", name="run of prediction").first.click()
+    page.get_by_role("heading", name="beta / prediction").wait_for()
+    page.get_by_text("Configuration").wait_for()
+
+
+@browser_test
+def test_a_tile_leads_to_its_claim_by_keyboard(address, page):
+    page.goto(address)
+    tile = page.locator('a[title^="Better F1"]').first
+    tile.wait_for()
+    tile.focus()
+    page.keyboard.press("Shift+Tab")
+    page.keyboard.press("Tab")
+    assert tile.evaluate("tile => tile === document.activeElement")
+    assert tile.evaluate("tile => getComputedStyle(tile).outlineStyle") == "solid"
+    page.keyboard.press("Enter")
+    page.get_by_role("heading", name="Alpha: finding stragglers").wait_for()
+    assert "paper=alpha" in page.url
+
+
+@browser_test
+def test_a_narrow_screen_holds_every_page(address, page):
+    page.set_viewport_size({"width": 400, "height": 900})
+    for name, says in (
+        ("", "claims reproduced in"),
+        ("paper?paper=alpha", "Figures"),
+        ("explore?paper=alpha", "Numbers"),
+        ("compare?paper=alpha&experiment=cost", "Ratio to a baseline"),
+        ("runs", "8 runs, 1 failed"),
+    ):
+        page.goto(f"{address}/{name}")
+        page.get_by_text(says).first.wait_for()
+        page.wait_for_function("document.documentElement.scrollWidth <= 400")
+
+
+@browser_test
+def test_filters_narrow_and_stay_in_the_address(address, page):
+    page.goto(f"{address}/?data=synthetic")
+    page.get_by_text("0 of 2 claims reproduced in 1 paper").wait_for()
+    page.goto(f"{address}/runs?status=failed")
+    page.get_by_role("heading", name="beta / cost").wait_for()
+    page.get_by_text("ValueError: 3 is not <b>2</b>").first.wait_for()
+    page.goto(f"{address}/explore?paper=alpha&chart=jobs")
+    lines = page.locator(".js-plotly-plot .legendtext")
+    lines.first.wait_for()
+    assert set(lines.all_text_contents()) == {"ours", "trees"}
+    page.get_by_role("button", name="trees").click()
+    page.wait_for_function("document.querySelectorAll('.scatterlayer .trace').length == 1")
+
+
+@browser_test
+@pytest.mark.parametrize(
+    ("where", "button", "begins"),
+    [
+        ("paper?paper=alpha", "CSV", b"paper,claim"),
+        ("paper?paper=alpha", "PNG", b"\x89PNG"),
+        ("compare?paper=alpha&experiment=cost", "LaTeX table", b"% needs"),
+        ("explore?paper=alpha", "CSV", b"line,x,y"),
+    ],
+)
+def test_downloads(address, page, where, button, begins):
+    page.goto(f"{address}/{where}")
+    with page.expect_download() as caught:
+        page.get_by_role("button", name=button, exact=True).first.click()
+    assert Path(caught.value.path()).read_bytes().startswith(begins)
+
+
+@browser_test
+def test_an_empty_store_says_what_to_run(page, tmp_path):
+    with pages_of(f"sqlite:///{tmp_path / 'mlflow.db'}") as address:
+        page.goto(address)
+        page.get_by_text("No results yet").wait_for()
+        page.get_by_text("make reproduce").first.wait_for()
 
 
 def test_server_listens_on_loopback_alone_and_reports_nothing():
