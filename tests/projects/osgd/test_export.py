@@ -13,32 +13,12 @@ from common.errors import DataError
 from projects.osgd import export
 from projects.osgd.depth import DepthNestedCNN
 from projects.osgd.export import OnnxStages, export_onnx, export_stages, session
-from projects.osgd.width import WidthNestedCNN
 
 SHAPE = (3, 16, 16)
 
 
-def trained(model):
-    """Statistics and scales as after some training."""
-    torch.manual_seed(0)
-    model.train()
-    with torch.no_grad():
-        for _ in range(3):
-            model(torch.randn(8, *SHAPE))
-        for name, value in model.named_parameters():
-            if name.endswith("weight") and value.dim() == 1:
-                value.uniform_(0.5, 1.5)
-    return model
-
-
 @pytest.fixture(scope="session")
-def width(tmp_path_factory):
-    model = trained(WidthNestedCNN(widths=(4, 8, 12), strides=(2, 1, 2)))
-    return model, export_stages(model, tmp_path_factory.mktemp("width"), SHAPE)
-
-
-@pytest.fixture(scope="session")
-def depth(tmp_path_factory):
+def depth(trained, tmp_path_factory):
     model = trained(DepthNestedCNN(channels=(4, 8), num_stages=2))
     return model, export_stages(model, tmp_path_factory.mktemp("depth"), SHAPE)
 

@@ -12,34 +12,20 @@ from common.hardware.targets.wearable import chips, probing
 from common.hardware.targets.wearable.costs import layer_costs
 from common.papers import load_paper
 from common.run import Run
-from projects.osgd.export import export_stages
 from projects.osgd.wearable import fix_batch, fixed_stages, profile_graphs
-from projects.osgd.width import WidthNestedCNN
 
 PAPER = load_paper("osgd")
-SHAPE = (3, 8, 8)
 
 
 @pytest.fixture(scope="module")
-def network():
-    torch.manual_seed(0)
-    return WidthNestedCNN(widths=(4, 8), strides=(2, 1)).eval()
+def graphs(width, tmp_path_factory):
+    return fixed_stages(width[1], tmp_path_factory.mktemp("fixed"), batch=3)
 
 
-@pytest.fixture(scope="module")
-def manifest(network, tmp_path_factory):
-    return export_stages(network, tmp_path_factory.mktemp("free"), SHAPE)
-
-
-@pytest.fixture(scope="module")
-def graphs(manifest, tmp_path_factory):
-    return fixed_stages(manifest, tmp_path_factory.mktemp("fixed"), batch=3)
-
-
-def test_fixed_graphs_answer_as_the_network_does(network, graphs):
+def test_fixed_graphs_answer_as_the_network_does(width, shape, graphs):
     x = torch.from_numpy(graphs[0].inputs[0])
-    assert x.shape == (3, *SHAPE)
-    for graph, logits in zip(graphs, network(x), strict=True):
+    assert x.shape == (3, *shape)
+    for graph, logits in zip(graphs, width[0].eval()(x), strict=True):
         np.testing.assert_allclose(graph.outputs["logits"], logits.detach(), atol=1e-5)
         assert graph.export.max_abs_difference == 0
         for port in onnx.load(graph.export.path).graph.input:
@@ -47,11 +33,11 @@ def test_fixed_graphs_answer_as_the_network_does(network, graphs):
             assert sizes[0] == 3 and all(sizes)
 
 
-def test_counted_products_are_those_of_the_network(network, graphs):
+def test_counted_products_are_those_of_the_network(width, shape, graphs):
     table = profile_graphs(graphs, targets=["w5"])
     macs = table[table["quantity"] == "macs"].set_index("stage")["value"]
-    own = [3 * cost.macs for cost in network.stage_costs(SHAPE)]
-    assert [macs[1], macs[2], macs[0]] == [*own, sum(own)]
+    own = [3 * cost.macs for cost in width[0].stage_costs(shape)]
+    assert [*macs[[1, 2, 3, 0]]] == [*own, sum(own)]
 
 
 def test_times_of_stages_add_up_with_their_ranges(graphs):
@@ -63,9 +49,10 @@ def test_times_of_stages_add_up_with_their_ranges(graphs):
     assert not ((table["stage"] == 0) & table["quantity"].isin(["bytes", "difference"])).any()
 
 
-def test_a_missing_input_and_an_empty_batch_are_named(manifest, tmp_path):
+def test_a_missing_input_and_an_empty_batch_are_named(width, shape, tmp_path):
+    manifest = width[1]
     with pytest.raises(ConfigError, match=r"stage1\.onnx takes .*cache0.* is not given"):
-        x = {"x": np.zeros((1, *SHAPE), np.float32)}
+        x = {"x": np.zeros((1, *shape), np.float32)}
         fix_batch(manifest.parent / "stage1.onnx", tmp_path / "a.onnx", x)
     with pytest.raises(ConfigError, match="batch=0"):
         fixed_stages(manifest, tmp_path, batch=0)
