@@ -124,7 +124,7 @@ def _tile(claim: dict, address: str) -> str:
     weak = claim["data"] == "synthetic" or claim["measurement"] not in ("", "measured")
     outline = f"outline:2px dashed {WARNING};outline-offset:2px;" if weak else ""
     return (
-        f'<a href="{html.escape(address)}#{html.escape(claim["claim"])}" target="_self" '
+        f'<a href="{html.escape(address)}&claim={html.escape(claim["claim"])}" target="_self" '
         f'title="{hint}" aria-label="{hint}" style="width:1.8rem;height:1.8rem;display:flex;'
         f"align-items:center;justify-content:center;border-radius:0.35rem;{outline}"
         f"background:{words.verdict_colour(verdict)};"
@@ -165,11 +165,16 @@ def _moved(since: str, moved: pd.DataFrame) -> str:
 
 
 def _move(row: Any) -> str:
-    address = words.link("paper", paper=row.paper, size=row.size, target=row.target)
-    claim = words.anchor(f"{address}#{row.claim}", f"{row.paper}: {row.title}")
+    claim = words.anchor(_address(row), f"{row.paper}: {row.title}")
     before, now = words.verdict_chip(row.before), words.verdict_chip(row.now)
     since = "" if row.since == "recorded" else f" since {html.escape(row.since)}"
     return f"{claim} {before} → {now}{since}"
+
+
+def _address(row: Any) -> str:
+    """Where a claim is shown, first on its paper's page."""
+    place = {"paper": row.paper, "size": row.size, "target": row.target}
+    return words.link("paper", **place, claim=row.claim)
 
 
 # -- all claims ----------------------------------------------------------------------------
@@ -179,10 +184,7 @@ def _table(verdicts: pd.DataFrame) -> None:
     ranked = verdicts.sort_values(["paper", "place", "claim"])
     table = words.claims_table(ranked).assign(
         reason=list(ranked["reason"]),
-        page=[
-            words.link("paper", paper=row.paper, size=row.size, target=row.target) + f"#{row.claim}"
-            for row in ranked.itertuples()
-        ],
+        page=list(map(_address, ranked.itertuples())),
     )
     styled = table.style.map(
         lambda text: (

@@ -107,6 +107,9 @@ def _claims(verdicts: pd.DataFrame, notes: dict[str, str]) -> None:
         "Diamond: the paper's own number."
     )
     claims = verdicts.sort_values(["place", "claim"]).to_dict("records")
+    # The claim that a link names comes first: a jump within the page would end before it is there.
+    wanted = st.query_params.get("claim")
+    claims.sort(key=lambda claim: claim["claim"] != wanted)
     for start in range(0, len(claims), 2):
         pair = claims[start : start + 2]
         for column, claim in zip(st.columns(2), pair, strict=False):

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import plotly.graph_objects as go
 
-from common.plotting import VERDICT_COLOURS, colours
+from common.plotting import PALETTE, VERDICT_COLOURS, colours
 from dashboard.charts import NEUTRAL, SYMBOLS, finish, plain
 
 if TYPE_CHECKING:
@@ -76,8 +76,12 @@ def _curve(
     names = list(dict.fromkeys(found["line"]))
     palette = colours(map(str, names))
     figure = go.Figure()
-    for place, name in enumerate(names):
+    used: list[str] = []
+    for name in names:
         part = found[found["line"] == name]
+        # Names that share a colour never share a symbol.
+        place = PALETTE.index(palette[str(name)]) + used.count(palette[str(name)])
+        used.append(palette[str(name)])
         mark = {"size": 9, "symbol": SYMBOLS[place % len(SYMBOLS)]}
         figure.add_trace(
             go.Scatter(

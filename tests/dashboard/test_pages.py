@@ -66,7 +66,7 @@ def test_overview_counts_claims_and_names_failures(show, store):
     table = bench.dataframe[0].value
     assert list(table["in the paper"])[:2] == ["0.05 to 0.15", "not available"]
     assert "synthetic" in set(table["data"]) and "modelled" in set(table["measurement"])
-    assert table["page"].iloc[0] == "paper?paper=alpha&size=quick&target=cpu#f1-gain"
+    assert table["page"].iloc[0] == "paper?paper=alpha&size=quick&target=cpu&claim=f1-gain"
 
 
 def test_overview_says_what_changed(show, store):
@@ -117,6 +117,13 @@ def test_paper_deep_link(show, store):
     assert said.count('href="runs?run=') >= 4  # every number leads to its run
     assert 'alt="F1 by method"' in said
     assert "c0ffee00 (dirty)" in said
+
+
+def test_a_link_to_a_claim_shows_it_first(show, store):
+    place = {"paper": "alpha", "size": "quick", "target": "cpu"}
+    bench = show(store, "paper.py", **place, claim="energy")
+    titles = [element.value for element in bench.subheader]
+    assert titles[:2] == ["Uses a third of the energy", "Better F1 than every baseline"]
 
 
 def test_paper_deep_link_to_the_unknown_says_what_there_is(show, store):

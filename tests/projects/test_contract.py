@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 import subprocess
 import sys
 import types
@@ -12,7 +13,7 @@ import pytest
 
 from common.claims import judge_folder
 from common.papers import load_claims, load_paper, load_target, projects_root, slugs
-from common.results import Folder
+from common.results import QUANTITIES, Folder
 from common.scaffold import FILES, create
 
 ROOM_FILES = set(FILES) - {"method.py"}
@@ -34,6 +35,17 @@ def test_declared_functions_exist_and_take_one_argument(slug):
     for claim in load_claims(slug):
         if claim.function:
             assert callable(load_target(claim.function))
+
+
+@pytest.mark.parametrize("slug", slugs())
+def test_explorers_name_what_the_paper_observes(slug):
+    """The smoke pipeline compares with observations; a name that is nowhere fails here at once."""
+    sources = "".join(path.read_text() for path in (projects_root() / slug).glob("*.py"))
+    known = {"variant", "dataset", "item", "seed"} | {f"score_{q}" for q in QUANTITIES}
+    for name, explorer in load_paper(slug).explorers.items():
+        for named in (*explorer.named_metrics, *explorer.named_columns):
+            said = re.search(rf"\b{re.escape(named)}\b", sources)
+            assert said or named in known, f"{name}: {named}"
 
 
 @pytest.mark.parametrize("slug", slugs())

@@ -6,6 +6,7 @@ import sqlite3
 import subprocess
 import sys
 
+import pandas as pd
 import pytest
 
 from common.papers import load_paper, slugs
@@ -49,6 +50,15 @@ def test_every_experiment_is_there_and_judged(done, slug):
     assert not [entry for entry in verdicts if entry["verdict"] == "error"]
     drawn = {path.stem for path in (folder / "figures").glob("*.png")}
     assert drawn == set(load_paper(slug).figures)
+
+
+@pytest.mark.parametrize("slug", slugs())
+def test_explorers_find_what_they_draw(done, slug):
+    folder = done / "results/smoke/cpu" / slug
+    for name, explorer in load_paper(slug).explorers.items():
+        if (folder / explorer.experiment).exists():
+            rows = pd.read_parquet(folder / explorer.experiment / "observations.parquet")
+            assert explorer.missing(rows) == [], name
 
 
 def test_results_are_tracked(done):
