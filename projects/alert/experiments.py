@@ -141,7 +141,8 @@ def _observe(
 
     table = summarise(results, problem.constraints, allowed=run.params["allowed"])
     what = " ".join(str(labels[name]) for name in ("platform", "source", "environment", "mode"))
-    by_mode = {"energy": "modelled", "error": "simulated"}[labels["mode"]]
+    # which answers are late hangs on the profile, so the error is as good as its experiment says
+    by_mode = {"energy": "modelled", "error": run.declared.measurement}[labels["mode"]]
     for row in table.to_dict("records"):
         here = {"variant": row["scheme"], "item": f"{what} {row['setting']:03d}", **labels}
         here["excluded"] = bool(row["excluded"])
