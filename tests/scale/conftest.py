@@ -155,7 +155,10 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """Two idle nodes."""
     made = Cluster(tmp_path_factory.mktemp("slurm"))
     try:
-        made.start()
+        try:
+            made.start()
+        except TimeoutError as error:  # of Slurm alone: none of this project's code has run yet
+            pytest.skip(f"Slurm does not start on this machine: {error}")
         yield made
     finally:
         made.stop()
