@@ -185,8 +185,8 @@ def _cells(
             broken = int((cell.loc[cell["metric"] == "met", "value"] == 0).sum())
             raised = str(broken).translate(SUPERSCRIPT) if broken else ""
             ax.text(x, y, f"{values[y, x]:.2f}{raised}", ha="center", va="center", fontsize=8.5)
-    colour = np.log(np.clip(values, 0.5, 2.0))
-    ax.imshow(colour, cmap="RdBu_r", vmin=-np.log(2), vmax=np.log(2), aspect="auto", alpha=0.75)
+    colour = np.log(np.clip(values, 0.5, 2.0))  # ends before the darkest, on which none could read
+    ax.imshow(colour, cmap="RdBu_r", vmin=-1, vmax=1, aspect="auto", alpha=0.75)
     ax.set_xticks(range(len(names)), names, rotation=40, ha="right")
     ax.set_yticks(range(len(labels)), labels)
     ax.grid(visible=False)
