@@ -131,9 +131,13 @@ class House:
         )
 
     def planned(self, *options: str) -> set[str]:
-        """Jobs that Snakemake would run now, such as ``alpha: one``."""
+        """Jobs that Snakemake would run now."""
         done = self.snakemake("--dry-run", *options)
         assert done.returncode == 0, done.stdout
+        return self.jobs(done)
+
+    def jobs(self, done: subprocess.CompletedProcess[str]) -> set[str]:
+        """Jobs that Snakemake has run, or would, such as ``alpha: one``."""
         return set(re.findall(r"^Job \d+: (.*)$", done.stdout, re.MULTILINE))
 
 

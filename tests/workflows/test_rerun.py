@@ -8,8 +8,7 @@ ALPHA = {"alpha: one", "alpha: two", "alpha: verdicts", "alpha: figures"}
 BETA = {"beta: one", "beta: verdicts"}
 
 
-def test_first_run_does_everything_and_second_nothing(done_house):
-    assert done_house.planned("alpha", "beta") == set()
+def test_first_run_does_everything(done_house):
     folder = done_house.file("results/smoke/cpu/alpha")
     for name in (
         "one/observations.parquet",
@@ -35,44 +34,44 @@ def test_code_of_a_paper_runs_that_paper_alone(house):
         ("journal", ALPHA | BETA),
         ("plotting", {"alpha: figures", "alpha: verdicts", "beta: verdicts"}),
         ("scorecard", {"alpha: verdicts", "beta: verdicts"}),
-        ("scaffold", set()),
     ],
 )
 def test_shared_code_runs_what_imports_it(house, module, planned):
-    house.change(f"common/{module}.py", "from __future__", "# changed\nfrom __future__")
+    change_shared(house, module)
     assert house.planned("alpha", "beta") == planned
 
 
-def test_readme_and_a_new_checkout_run_nothing(house):
+def change_shared(house, module):
+    house.change(f"common/{module}.py", "from __future__", "# changed\nfrom __future__")
+
+
+def test_a_new_checkout_text_outcomes_and_code_of_no_rule_run_nothing(house):
     for path in house.file("projects").rglob("*"):
         path.touch()
     house.file("projects/alpha/README.md").write_text("Another card.\n")
-    assert house.planned("alpha", "beta") == set()
-
-
-def test_recorded_input_runs_its_paper_and_a_recorded_outcome_nothing(house):
     recorded = house.file("projects/alpha/recorded")
     (recorded / "results/machine").mkdir(parents=True)
     for outcome in ("verdicts.json", "README.md", "results/machine/run.json"):
         (recorded / outcome).write_text("[]")
+    change_shared(house, "scaffold")
     assert house.planned("alpha", "beta") == set()
-    (recorded / "log.csv").write_text("1,2\n")
-    assert house.planned("alpha", "beta") == ALPHA
 
 
-def test_claims_are_judged_again_without_a_run(house):
-    house.change("projects/alpha/claims.yaml", "high: 1", "high: 2")
-    assert house.planned("alpha", "beta") == {"alpha: verdicts"}
+# Two papers know nothing of one another, so one look at the plan serves a change in each.
 
 
-def test_captions_are_drawn_again_without_a_run(house):
+def test_claims_are_judged_and_captions_drawn_again_without_a_run(house):
     house.change("projects/alpha/paper.yaml", "What the line shows.", "More.")
-    assert house.planned("alpha", "beta") == {"alpha: figures"}
+    house.change("projects/beta/claims.yaml", "high: 1", "high: 2")
+    assert house.planned("alpha", "beta") == {"alpha: figures", "beta: verdicts"}
 
 
-def test_parameters_run_their_experiment(house):
+def test_parameters_run_their_experiment_and_recorded_input_its_paper(house):
     house.change("projects/alpha/paper.yaml", "delay: 0.0", "delay: 0.1")
-    assert house.planned("alpha", "beta") == ALPHA - {"alpha: two"}
+    recorded = house.file("projects/beta/recorded")
+    recorded.mkdir()
+    (recorded / "log.csv").write_text("1,2\n")
+    assert house.planned("alpha", "beta") == (ALPHA - {"alpha: two"}) | BETA
 
 
 def test_config_overrides_run_their_experiment(house):

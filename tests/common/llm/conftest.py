@@ -101,11 +101,14 @@ def learnt(
 ) -> tuple[Path, dict[str, Any]]:
     """Folder and card of a model trained until it knows the circle of words."""
     pytest.importorskip("transformers")
+    from common.llm import report
     from common.llm.training import train
 
     folder = tmp_path_factory.mktemp("learnt") / "model"
     spec = tiny(layers=2, tokens=256 * 320, rate=1e-2)
-    return folder, train(spec, folder, corpus=sources)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(report, "QUESTIONS", 4)
+        return folder, train(spec, folder, corpus=sources)
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,7 @@ import pytest
 pytest.importorskip("transformers")
 
 from common.llm import __main__ as command
-from common.llm import load, reference, store, training
+from common.llm import load, reference, report, store, training
 from common.llm.loading import fingerprint
 from common.llm.training import train
 
@@ -17,9 +17,10 @@ from common.llm.training import train
 def presets(tiny, sources, tmp_path, monkeypatch):
     """Two toy recipes, the second of which starts from the first and hardly moves."""
     both = {
-        "first": tiny(separator=":", recall=0.5),
+        "first": tiny(separator=":", recall=0.5, tokens=1024),
         "second": tiny(start="first", rate=1e-9, recall=0.5, lists=0.5, tokens=512),
     }
+    monkeypatch.setattr(report, "QUESTIONS", 2)
     monkeypatch.setattr(reference, "PRESETS", both)
     monkeypatch.setattr(command, "PRESETS", both)
     monkeypatch.setattr(command, "preset", both.__getitem__)

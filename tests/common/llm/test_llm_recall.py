@@ -136,10 +136,11 @@ def test_by_prompt_takes_the_most_likely_token():
     assert by_prompt(Network())(question) == 42
 
 
-def test_by_prompt_is_a_full_forward_pass(recall, learnt):
+def test_by_prompt_is_a_full_forward_pass(recall, random_folder):
     from transformers import AutoModelForCausalLM
 
-    network = AutoModelForCausalLM.from_pretrained(learnt[0], dtype=torch.float32).eval()
+    folder = random_folder("llama", vocab_size=400)
+    network = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
     for question in recall.questions(np.random.default_rng(0), 5, 2):
         with torch.no_grad():
             logits = network(torch.tensor(question.prompt)[None]).logits
