@@ -35,7 +35,7 @@ def speed(run: Run) -> None:
 
 
 def wearable(run: Run) -> None:
-    """Both stages on every part of the wearable target, in floats and eight bits (section 7)."""
+    """Both stages on every part of the wearable target, in several formats (section 7)."""
     import torch
 
     from common.hardware.targets.wearable.chips import Interval
@@ -47,9 +47,9 @@ def wearable(run: Run) -> None:
     for model in run.params["models"]:
         torch.manual_seed(0)
         for row in profiled(model, run.params).itertuples():
-            labels = {"part": row.target, "precision": row.precision}
+            labels = {"part": row.target, "precision": row.precision, "format": row.format}
             if row.quantity == "skipped":
-                run.skip(f"{model}, {row.precision}, {row.target}", row.note)
+                run.skip(f"{model}, {row.format} {row.precision}, {row.target}", row.note)
                 continue
             if row.quantity == "energy":
                 found = energies.setdefault((row.target, row.precision), {})
@@ -116,8 +116,8 @@ def precision(run: Run) -> None:
     trained.fit(train, windows.select(fold.validation))
     sample = run.rng("calibration").permutation(len(train))[: run.params["calibration"]]
     with tempfile.TemporaryDirectory() as folder:
-        names = run.params["precisions"]
-        exports = quantised(trained, train.select(sample), names, Path(folder))
+        formats = run.params["formats"]
+        exports = quantised(trained, train.select(sample), formats, Path(folder))
         for name, export in exports.items():
             answer = onnx_runner(export.path)
             labels = {"variant": name, "dataset": dataset}

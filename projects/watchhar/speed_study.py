@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -12,7 +13,13 @@ import numpy as np
 import torch
 
 from common.errors import known
-from common.hardware.targets.wearable import export_int8_onnx, export_onnx, profile
+from common.hardware.targets.wearable import (
+    export_executorch,
+    export_fp16_onnx,
+    export_int8_onnx,
+    export_onnx,
+    profile,
+)
 from common.hardware.targets.wearable.export import Export, onnx_runner
 from projects.watchhar.classifier import AUDIO_SAMPLES, IMU_SAMPLES, WatchHARClassifier
 from projects.watchhar.detector import SAMPLES as DETECTOR_SAMPLES
@@ -140,30 +147,69 @@ def _front_ends(folder: Path, rate: int) -> Calls:
 
 
 def profiled(model: str, params: Mapping[str, Any]) -> pd.DataFrame:
-    """Profile of a model at its published size; a stage also in eight bits, a front end not."""
+    """Profile of a model at its published size; a stage in all formats, a part of one in floats."""
     build, names = MODELS[known(model, MODELS, "model")]
     windows = [[noise(seed)[name] for name in names] for seed in range(params["calibration"])]
-    calibration = windows if model in (DETECTOR, CLASSIFIER) else ()
-    options = {"targets": params["parts"], "runs": params["runs"]}
-    return profile(build(), windows[0], calibration=calibration, **options)
+    formats = params["formats"] if model in (DETECTOR, CLASSIFIER) else ["fp32"]
+    with tempfile.TemporaryDirectory() as folder:
+        made = exports(build(), windows, formats, Path(folder))
+        options = {"targets": params["parts"], "runs": params["runs"]}
+        return profile([*made.values()], windows[0], **options)
 
 
 def quantised(
-    trained: Network, windows: Windows, precisions: Sequence[str], folder: Path
+    trained: Network, windows: Windows, formats: Sequence[str], folder: Path
 ) -> dict[str, Export]:
-    """Exports of a trained classifier in several precisions, calibrated on its own windows."""
+    """Exports of a trained classifier in several formats, calibrated on its own windows."""
     model = Normalised(trained.model, trained.scale.scale, trained.scale.shift)
     arrays = (torch.from_numpy(x).float() for x in (windows.imu, windows.audio))
     inputs = [list(pair) for pair in zip(*(array.split(1) for array in arrays), strict=True)]
-    options: dict[str, dict[str, Any]] = {
-        "int8": {"calibration": inputs},
-        "int8, front end too": {"calibration": inputs, "protect_log": False},
-        "int8 dynamic": {"mode": "dynamic"},
-    }
-    made = {"fp32": export_onnx(model, inputs[0], folder / "fp32.onnx")}
-    for precision in precisions:
-        if precision != "fp32":
-            choice = options[known(precision, options, "precision")]
-            path = folder / f"{precision.replace(' ', '-')}.onnx"
-            made[precision] = export_int8_onnx(model, inputs[0], path, fp32=made["fp32"], **choice)
-    return {precision: made[precision] for precision in precisions}
+    return exports(model, inputs, formats, folder)
+
+
+def exports(
+    model: torch.nn.Module,
+    windows: Sequence[Sequence[torch.Tensor]],
+    formats: Sequence[str],
+    folder: Path,
+) -> dict[str, Export]:
+    """Export a model in several formats, compared with eager mode on all windows.
+
+    Eight bits are calibrated on them; the ONNX formats are made from one float file.
+    """
+    whole = export_onnx(model, windows[0], folder / "fp32.onnx", checks=windows[1:])
+    made = {"fp32": whole}
+    for name in formats:
+        if name != "fp32":
+            make = FORMATS[known(name, FORMATS, "format")]
+            made[name] = make(model, windows, folder / name.replace(" ", "-"), whole)
+    return {name: made[name] for name in formats}
+
+
+def _fp16(model: torch.nn.Module, windows: Any, path: Path, whole: Export) -> Export:
+    return export_fp16_onnx(model, windows[0], path, checks=windows[1:], fp32=whole)
+
+
+def _int8(model: torch.nn.Module, windows: Any, path: Path, whole: Export, **how: Any) -> Export:
+    return export_int8_onnx(model, windows[0], path, calibration=windows, fp32=whole, **how)
+
+
+def _executorch(model: torch.nn.Module, windows: Any, path: Path, whole: Export) -> Export:
+    return export_executorch(model, windows[0], path, checks=windows[1:])
+
+
+def _executorch_int8(model: torch.nn.Module, windows: Any, path: Path, whole: Export) -> Export:
+    """Leave front ends in floats, as the ONNX files do."""
+    names = [name for name, part in model.named_modules() if isinstance(part, FrontEnd)]
+    options = {"precision": "int8", "calibration": windows, "keep_float": names}
+    return export_executorch(model, windows[0], path, **options)
+
+
+FORMATS: dict[str, Callable[[torch.nn.Module, Any, Path, Export], Export]] = {
+    "fp16": _fp16,
+    "int8": _int8,
+    "int8, front end too": partial(_int8, protect_log=False),
+    "int8 dynamic": partial(_int8, mode="dynamic"),
+    "ExecuTorch fp32": _executorch,
+    "ExecuTorch int8": _executorch_int8,
+}

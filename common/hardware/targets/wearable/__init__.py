@@ -13,6 +13,7 @@ _HOME = {
     "Export": "export",
     "devices": "probing",
     "export_executorch": "executorch",
+    "export_fp16_onnx": "half",
     "export_int8_onnx": "quantize",
     "export_onnx": "export",
     "layer_costs": "costs",

@@ -54,7 +54,7 @@ class Export:
     format : str
         ``onnx`` or ``executorch``.
     precision : str
-        ``fp32``, ``int8`` (static) or ``int8 dynamic``.
+        ``fp32``, ``fp16``, ``int8`` (static) or ``int8 dynamic``.
     bytes : int
         Size of the file.
     sha256 : str
@@ -66,7 +66,7 @@ class Export:
     scale : float
         Largest absolute output of the module, so that the difference can be judged.
     kept_float : tuple of str
-        Nodes that were not quantised although their kind is.
+        Nodes that stay in float although their kind does not.
     """
 
     path: Path
@@ -167,12 +167,15 @@ def describe(
     kept_float: Sequence[str] = (),
 ) -> Export:
     """Compare a file with its module and return its record; a file that fails is removed."""
+    import numpy as np
+
     run = RUNNERS[format](path)
     difference = scale = 0.0
     for inputs in checked:
         arrays = [tensor.detach().cpu().numpy() for tensor in inputs]
         expected, found = eager(module, inputs), run(arrays)
-        difference = max(difference, _distance(expected, found))
+        # unlike Python's max, this keeps a NaN
+        difference = float(np.maximum(difference, _distance(expected, found)))
         scale = max(scale, *(float(abs(each).max(initial=0.0)) for each in expected))
     if tolerance is not None and not difference <= tolerance * max(1.0, scale):
         path.unlink()
@@ -273,7 +276,7 @@ def _distance(expected: list[np.ndarray], found: list[np.ndarray]) -> float:
         raise ExportError(f"the export gives shapes {shapes[0]}, eager mode {shapes[1]}")
     pairs = zip(expected, found, strict=True)
     gaps = [np.abs(np.subtract(a, b, dtype=np.float64)).max(initial=0.0) for a, b in pairs]
-    return float(max(gaps))
+    return float(np.max(gaps))
 
 
 def _port(name: str, array: np.ndarray) -> Port:

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     import torch
 
 TARGETS = ("x86", "emulator", "device", *chips.CHIPS)
-PRECISIONS = ("fp32", "int8")
 STATIC = "counted on the exported graph"
 
 
@@ -190,7 +189,7 @@ def _x86(target: str, export: Export, work: _Work, row: Make) -> Iterator[Row]:
 def _emulator(target: str, export: Export, work: _Work, row: Make) -> Iterator[Row]:
     from common.hardware.targets.wearable.emulate import count_instructions
 
-    _needs_onnx(export)
+    _needs_known(export)
     count = count_instructions(export.path, work.inputs)
     ends = {"low": min(count.repeats), "high": max(count.repeats)}
     yield row(
@@ -205,7 +204,7 @@ def _device(target: str, export: Export, work: _Work, row: Make) -> Iterator[Row
     from common.hardware.targets.wearable.watch import Watch
 
     watch = Watch.attached(work.serial)
-    _needs_onnx(export)
+    _needs_known(export)
     program = emit_c(load_graph(export.path))
     found = watch.measure(program, work.inputs, warmup=work.warmup, runs=work.runs)
     compare_outputs(export.path, work.inputs, found.outputs)
@@ -223,7 +222,7 @@ def _device(target: str, export: Export, work: _Work, row: Make) -> Iterator[Row
 
 
 def _chip(target: str, export: Export, work: _Work, row: Make) -> Iterator[Row]:
-    _needs_onnx(export)
+    _needs_known(export)
     layers = costs.layer_costs(export.path)
     for quantity, unit, model in (("latency", "s", chips.latency), ("energy", "J", chips.energy)):
         found = model(layers, target, work.cores)
@@ -232,9 +231,12 @@ def _chip(target: str, export: Export, work: _Work, row: Make) -> Iterator[Row]:
                   high=found.high)  # fmt: skip
 
 
-def _needs_onnx(export: Export) -> None:
+def _needs_known(export: Export) -> None:
+    """Kernels and coefficients exist for ONNX files in floats and in eight bits."""
     if export.format != "onnx":
         raise Unavailable(f"takes ONNX files, not {export.format}")
+    if export.precision == "fp16":
+        raise Unavailable("knows floats of 32 bits and integers of eight, not fp16")
 
 
 PARTS: dict[str, Callable[[str, Export, _Work, Make], Iterator[Row]]] = {

@@ -106,7 +106,7 @@ def export_int8_onnx(
     with tempfile.TemporaryDirectory() as folder:
         made = fp32 or export_onnx(module, inputs, Path(folder, "fp32.onnx"), **names)
         whole, graph = made.path, load_graph(made.path)
-        kept = _kept(graph, keep_float, protect_log)
+        kept = float_layers(graph, keep_float, protect_log=protect_log)
         with _quiet(), atomic(path) as temporary:
             if mode == "static":
                 _quantise_static(whole, temporary, graph, calibration, kept, weight_bits == 7)
@@ -124,7 +124,7 @@ def export_int8_onnx(
     )
 
 
-def _kept(graph: Graph, keep_float: Sequence[str], protect_log: bool) -> list[str]:
+def float_layers(graph: Graph, keep_float: Sequence[str], *, protect_log: bool) -> list[str]:
     """Names of the nodes of a quantised kind that stay in float."""
     protected = graph.ancestors("Log") if protect_log else set()
     for wanted in keep_float:
