@@ -53,18 +53,21 @@ def wearable(observations: pd.DataFrame) -> Figure:
     rows = observations[
         (observations["metric"] == "latency") & observations["variant"].isin(PUBLISHED)
     ]
+    torch = rows["format"].eq("executorch").map({True: "ExecuTorch ", False: ""})
+    rows = rows.assign(file=torch + rows["precision"])
     names = sorted(rows["variant"].unique())
     fig, axes = figure(1, len(names), width=5.2 * len(names), height=3.4, squeeze=False)
     parts = sorted(rows["part"].unique())
-    palette, shapes = colours(rows["precision"]), markers(rows["precision"])
+    files = sorted(rows["file"].unique())
+    palette, shapes = colours(files), markers(files)
     for ax, name in zip(axes[0], names, strict=True):
         for row in rows[rows["variant"] == name].to_dict("records"):
-            precision = row["precision"]
-            place = parts.index(row["part"]) + (0.15 if precision == "fp32" else -0.15)
+            file = row["file"]
+            place = parts.index(row["part"]) + 0.15 * (files.index(file) - (len(files) - 1) / 2)
             ends = [1e3 * row["low"], 1e3 * row["high"]]
-            ax.plot(ends, [place, place], color=palette[precision], linewidth=2.4)
-            shape = "D" if row["measurement"] == "measured" else shapes[precision]
-            ax.plot(1e3 * row["value"], place, shape, color=palette[precision], label=precision)
+            ax.plot(ends, [place, place], color=palette[file], linewidth=2.4)
+            shape = "D" if row["measurement"] == "measured" else shapes[file]
+            ax.plot(1e3 * row["value"], place, shape, color=palette[file], label=file)
         ax.axvline(PUBLISHED[name], color="#555555", linestyle="--", linewidth=1)
         ax.set_yticks(range(len(parts)), parts)
         ax.set(title=name, xlabel="time of a window [ms]", xscale="log")

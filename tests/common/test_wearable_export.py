@@ -11,9 +11,11 @@ torch = pytest.importorskip("torch")
 from torch import nn
 
 from common.errors import ConfigError
+from common.hardware.targets.wearable import export as exporting
 from common.hardware.targets.wearable.costs import layer_costs, total_macs
 from common.hardware.targets.wearable.export import ExportError, export_onnx, onnx_runner
 from common.hardware.targets.wearable.graph import load_graph
+from common.hardware.targets.wearable.half import export_fp16_onnx
 from common.hardware.targets.wearable.quantize import export_int8_onnx
 
 
@@ -89,6 +91,17 @@ def test_an_export_that_differs_is_refused_and_removed(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("values", [[0.0, np.nan], [np.nan, 0.0]])
+def test_an_export_that_gives_no_number_is_refused(values, tmp_path, monkeypatch):
+    found = iter(values)
+    runner = lambda path: lambda arrays: [np.full((1, 2), next(found), np.float32)]  # noqa: E731
+    monkeypatch.setitem(exporting.RUNNERS, "onnx", runner)
+    (tmp_path / "a.onnx").touch()
+    zeros = [[torch.zeros(1, 2)]] * 2
+    with pytest.raises(ExportError, match="differs from eager mode by nan"):
+        exporting.describe(nn.Identity(), zeros, tmp_path / "a.onnx", "onnx", "a", tolerance=1.0)
+
+
 def test_a_module_that_cannot_be_exported_says_so(tmp_path):
     class Dynamic(nn.Module):
         def forward(self, x):
@@ -105,6 +118,36 @@ def test_the_logarithm_and_what_it_needs_stay_in_float(int8_export):
     costs = {cost.module: cost for cost in layer_costs(int8_export.path) if cost.macs}
     assert costs["kernels"].precision == "fp32"
     assert costs["head.1"].precision == costs["head.3"].precision == "int8"
+
+
+def test_half_precision_rounds_the_layers_alone(float_export, spectrum, audio, tmp_path):
+    made = export_fp16_onnx(spectrum, audio[0], tmp_path / "a.onnx", fp32=float_export)
+    graph = load_graph(made.path)
+    layers = {node.module: node for node in graph.nodes if node.op in ("Conv", "Gemm")}
+    kinds = {name: {graph.dtypes[each] for each in layers[name].inputs} for name in layers}
+    assert kinds["kernels"] == {"float32"}, "a logarithm is taken of it"
+    assert kinds["head.1"] == kinds["head.3"] == {"float16"}
+    assert {port.dtype for port in (*made.inputs, *made.outputs)} == {"float32"}
+    assert [graph.dtypes[name] for name in graph.outputs] == ["float32"]
+    # the same network with its weights and the inputs of its layers rounded by hand
+    log = torch.log(spectrum.kernels(audio[0][0][:, None]).square() + 1e-6)
+    hidden = log.flatten(1)
+    for layer in (spectrum.head[1], spectrum.head[3]):
+        weight, bias, x = (each.half().double() for each in (layer.weight, layer.bias, hidden))
+        hidden = (x @ weight.T + bias).half().float()
+        hidden = hidden.relu() if layer is spectrum.head[1] else hidden
+    (found,) = onnx_runner(made.path)([audio[0][0].numpy()])
+    assert np.abs(found - hidden.detach().numpy()).max() < 2e-3 * made.scale
+    assert 0 < made.max_abs_difference < 1e-2 * made.scale
+
+
+def test_a_number_too_large_for_half_precision_is_refused(tmp_path):
+    layer = nn.Linear(2, 1)
+    with torch.no_grad():
+        layer.weight.fill_(1e5)
+    with pytest.raises(ExportError, match="onnx fp16 export of Linear differs"):
+        export_fp16_onnx(layer, [torch.ones(1, 2)], tmp_path / "a.onnx")
+    assert not list(tmp_path.iterdir())
 
 
 def test_int8_is_smaller_and_close(int8_export, float_export):

@@ -1,5 +1,7 @@
 """The front door: one table, honest labels, reasons for what is left out, a card."""
 
+from dataclasses import replace
+
 import pytest
 
 pytest.importorskip("onnx")
@@ -76,6 +78,19 @@ def test_what_is_missing_is_a_row_with_its_reason(table):
     assert "no emulator; to enable it: packages" in skipped.loc[("emulator", "fp32"), "note"]
     assert "no watch is attached" in skipped.loc[("device", "int8"), "note"]
     assert skipped["value"].isna().all()
+
+
+@pytest.mark.parametrize(
+    ("kind", "reason"),
+    [
+        ({"format": "executorch"}, "takes ONNX files, not executorch"),
+        ({"precision": "fp16"}, "knows floats of 32 bits and integers of eight, not fp16"),
+    ],
+)
+def test_what_kernels_and_chips_do_not_know_is_skipped(kind, reason, exports, inputs):
+    rows = profile(replace(exports[0], **kind), inputs[0], targets=["emulator", "w5"])
+    rows = rows[rows["target"] != "file"]
+    assert list(rows["quantity"]) == ["skipped"] * 2 and set(rows["note"]) == {reason}
 
 
 def test_an_unknown_part_is_named(model, inputs):

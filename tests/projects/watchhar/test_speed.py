@@ -14,7 +14,7 @@ from projects.watchhar.detector import EventDetector
 from projects.watchhar.frontend import FrontEnd, LeanLogMel, host_log_mel
 from projects.watchhar.latency import alternate, quantiles
 from projects.watchhar.pipeline import OnnxModels, TorchModels
-from projects.watchhar.speed_study import noise, released_front_end
+from projects.watchhar.speed_study import exports, noise, released_front_end
 from projects.watchhar.stages import STAGES, cut_stages
 from projects.watchhar.streaming import Settings, WatchHARPipeline
 
@@ -78,6 +78,19 @@ def test_every_export_has_its_card(exported):
         card = path.with_suffix(".md").read_text(encoding="utf-8")
         assert f"# WatchHAR {name} (onnx, fp32)" in card
         assert "noise (synthetic)" in card and "not trained on" in card
+
+
+def test_formats_come_in_the_order_asked_for(tmp_path):
+    windows = [[noise(seed)["spectrogram"]] for seed in range(2)]
+    model = torch.nn.Sequential(torch.nn.Flatten(1), torch.nn.Linear(96 * 64, 8))
+    made = exports(model, windows, ["int8", "fp16", "fp32"], tmp_path)
+    assert [(name, each.precision) for name, each in made.items()] == [
+        (name, name) for name in ("int8", "fp16", "fp32")
+    ]
+    sizes = [each.bytes for each in made.values()]
+    assert sizes == sorted(sizes) and sizes[2] > 1.9 * sizes[1] > 3.5 * sizes[0]
+    with pytest.raises(ConfigError, match="unknown format 'fp8'.*fp16"):
+        exports(model, windows, ["fp8"], tmp_path)
 
 
 @pytest.mark.parametrize("rate", [1000, 16000])

@@ -22,8 +22,11 @@ def test_chips_are_drawn_with_their_range_and_the_published_time():
         for p in ("w5", "x86")
         for q in ("fp32", "int8")
     ]
-    frame = pd.DataFrame(rows).assign(metric="latency", measurement="modelled")
-    figure = speed_figures.wearable(frame)
+    program = {**rows[-1], "format": "executorch", "part": "x86"}
+    frame = pd.DataFrame([*rows, program]).fillna({"format": "onnx"})
+    figure = speed_figures.wearable(frame.assign(metric="latency", measurement="modelled"))
+    legend = [text.get_text() for text in figure.axes[-1].get_legend().get_texts()]
+    assert sorted(legend) == ["ExecuTorch int8", "fp32", "int8"]
     lines = [line.get_xdata() for line in figure.axes[0].lines]
     assert [list(map(float, line)) for line in lines].count([1.0, 4.0]) == 4
     assert [11.8, 11.8] in [list(line) for line in lines]

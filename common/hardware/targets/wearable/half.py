@@ -107,7 +107,8 @@ def _halved(graph: Any, node: Any, constants: dict[str, Any], known: set[str]) -
             continue
         known.add(half)
         if name in constants:
-            values = numpy_helper.to_array(constants[name]).astype(np.float16)
+            with np.errstate(over="ignore"):  # infinities fail the comparison
+                values = numpy_helper.to_array(constants[name]).astype(np.float16)
             graph.initializer.append(numpy_helper.from_array(values, half))
         else:
             yield helper.make_node("Cast", [name], [half], half, to=TensorProto.FLOAT16)
