@@ -1,5 +1,6 @@
 """Every rival runs, counts what it cannot fit, and does what its source says."""
 
+import importlib.util
 import sys
 import warnings
 from dataclasses import replace
@@ -35,6 +36,19 @@ every_method = pytest.mark.parametrize(
     "name",
     [pytest.param(n, marks=pytest.mark.slow) if n in COMPILED else n for n in METHODS],
 )
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _detectors_uncompiled():
+    """Compiling the loops of PyOD takes half a minute, running them as Python not one second."""
+    if importlib.util.find_spec("pyod") is None:
+        return
+    import numba
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(numba.config, "DISABLE_JIT", 1)
+        for name in ("abod", "cblof", "hbos", "lscp", "sod", "sos", "xgbod"):
+            importlib.import_module(f"pyod.models.{name}")
 
 
 @pytest.fixture(scope="module")
