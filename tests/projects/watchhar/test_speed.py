@@ -6,6 +6,7 @@ import torch
 pytest.importorskip("onnxruntime", reason="onnxruntime is not installed (extra 'edge')")
 
 from common.errors import ConfigError
+from common.hardware.targets.wearable.costs import layer_costs, total_macs
 from common.hardware.targets.wearable.export import onnx_runner
 from projects.watchhar.claims import modelled_range
 from projects.watchhar.classifier import WatchHARClassifier
@@ -46,6 +47,9 @@ def test_stages_put_together_are_the_graph(exported, tmp_path):
     assert np.abs(network - expected).max() < 1e-6
     assert np.abs(fused - expected).max() < 1e-6
     assert set(stages) == {*STAGES, "network"}
+    work = {name: total_macs(layer_costs(path)) for name, path in stages.items()}
+    whole = total_macs(layer_costs(files["classifier"]))
+    assert whole == work["front end"] + work["network"] == sum(work[name] for name in STAGES)
 
 
 def test_a_graph_without_the_stages_is_refused(exported, tmp_path):
