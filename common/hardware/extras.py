@@ -16,6 +16,7 @@ MODULES = {
     "imbalanced-learn": "imblearn",
     "import-linter": "importlinter",
     "nvidia-ml-py": "pynvml",
+    "psycopg2-binary": "psycopg2",
     "pytest-xdist": "xdist",
     "pyyaml": "yaml",
     "scikit-learn": "sklearn",

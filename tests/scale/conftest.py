@@ -150,7 +150,7 @@ def free_ports() -> Callable[[int], list[int]]:
     return find_ports
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # its daemons are children of the tests, which others measure
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """Two idle nodes."""
     made = Cluster(tmp_path_factory.mktemp("slurm"))
