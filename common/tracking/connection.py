@@ -29,6 +29,12 @@ _ENVIRONMENT = {
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }
 _FIRST_CONTACT = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": "5"}
+# Seconds to wait for a database server, as its drivers call them.
+_DATABASE_SERVERS = {
+    "postgresql": {"connect_timeout": 5},
+    "mysql": {"connect_timeout": 5},
+    "mssql": {"timeout": 5},
+}
 
 
 class TrackingError(RepriseError):
@@ -87,11 +93,23 @@ def connect(uri: str) -> MlflowClient:
         if path:
             path.parent.mkdir(parents=True, exist_ok=True)
         tracking = require("mlflow.tracking", "track")
+        _reach_database(uri)
         # The lines about created tables are of no use to the reader of a pipeline's log.
         logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)
         client = tracking.MlflowClient(uri)
         client.search_experiments(max_results=1)
     return client
+
+
+def _reach_database(uri: str) -> None:
+    """Connect once to a database server: MLflow would knock ten times, for 100 seconds."""
+    import sqlalchemy
+
+    wait = _DATABASE_SERVERS.get(re.match(r"[a-z]*", uri)[0])
+    if wait:
+        engine = sqlalchemy.create_engine(uri, connect_args=wait)
+        engine.connect().close()
+        engine.dispose()
 
 
 @contextlib.contextmanager

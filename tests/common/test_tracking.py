@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -293,6 +295,31 @@ def test_an_unreachable_server_is_said_clearly_and_soon(tmp_path, papers):
     assert "127.0.0.1" in str(caught.value) and "secret" not in str(caught.value)
     assert "stay as files" in str(caught.value)
     assert (tmp_path / "results/quick/cpu/toy/speed" / RECORD).exists()
+
+
+def test_a_wrong_database_password_is_said_at_the_first_refusal(tmp_path):
+    pytest.importorskip("psycopg2", reason="the PostgreSQL driver is not installed")
+    told = b"SFATAL\0C28P01\0Mpassword authentication failed\0\0"
+    refusals = []
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def refuse() -> None:
+            """A PostgreSQL server as far as its first answer: no encryption, then no entry."""
+            with contextlib.suppress(OSError):  # the test closes the socket at its end
+                while True:
+                    caller, _ = listening.accept()
+                    with caller:
+                        while int.from_bytes(caller.recv(1024)[4:8], "big") != 196_608:  # 3.0
+                            caller.sendall(b"N")
+                        caller.sendall(b"E" + (len(told) + 4).to_bytes(4, "big") + told)
+                        refusals.append(caller)
+
+        threading.Thread(target=refuse, daemon=True).start()
+        uri = f"postgresql://user:secret@127.0.0.1:{listening.getsockname()[1]}/runs"
+        with pytest.raises(TrackingError, match="password authentication failed") as caught:
+            sync(tmp_path / "results", uri)
+    assert len(refusals) == 1
+    assert "secret" not in str(caught.value) and "\n" not in str(caught.value)
 
 
 def test_a_file_that_is_no_database_is_said_clearly(tmp_path):
