@@ -74,6 +74,7 @@ rule track:
         f"{settings.folder}/logs/track.log",
     benchmark:
         f"{settings.folder}/benchmarks/track.tsv"
+    localrule: True
     conda:
         "envs/default.yaml"
     threads: 1

@@ -12,6 +12,7 @@ rule data:
         f"{plan.folder}/logs/data.log",
     benchmark:
         f"{plan.folder}/benchmarks/data.tsv"
+    localrule: True
     conda:
         "../envs/default.yaml"
     threads: 1
@@ -80,6 +81,7 @@ rule verdict:
         f"{plan.folder}/logs/verdict.log",
     benchmark:
         f"{plan.folder}/benchmarks/verdict.tsv"
+    localrule: True
     conda:
         "../envs/default.yaml"
     threads: 1
@@ -113,6 +115,7 @@ rule figure:
         f"{plan.folder}/logs/figure.log",
     benchmark:
         f"{plan.folder}/benchmarks/figure.tsv"
+    localrule: True
     conda:
         "../envs/default.yaml"
     threads: 1
