@@ -14,14 +14,14 @@ from projects.dggen.config import DGGenConfig
 from projects.dggen.encoding import Encoding, Past, Scaling
 
 if TYPE_CHECKING:
-    from projects.dggen.model import DGGen
+    from projects.dggen.stream_model import StreamModel
 
 FORMAT = 1
 # Settings that say where and how to run, not what the weights mean.
 _FREE = {"device", "memory_limit", "refresh"}
 
 
-def save(model: DGGen, folder: Path) -> None:
+def save(model: StreamModel, folder: Path) -> None:
     """Write a fitted model; a folder that exists is overwritten file by file."""
     network, encoding = model.network_, model.encoding_
     folder.mkdir(parents=True, exist_ok=True)
@@ -46,8 +46,8 @@ def save(model: DGGen, folder: Path) -> None:
     (folder / "config.json").write_text(json.dumps(about, indent=1), encoding="utf-8")
 
 
-def load(cls: type[DGGen], folder: Path, config: Any, device: str | None) -> DGGen:
-    """Read a model; see :meth:`DGGen.load`."""
+def load(cls: type[StreamModel], folder: Path, config: Any, device: str | None) -> StreamModel:
+    """Read a model; see :meth:`StreamModel.load`."""
     about = _about(folder)
     settings = about["config"]
     if config is not None:

@@ -18,19 +18,18 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from common.errors import ConfigError, MissingExtra
-from projects.cachegen.chunk_store import model_fingerprint
 from projects.cachegen.codecs import codec
 from projects.cachegen.container import Container, encode_context
 from projects.cachegen.server import make_app, running
 from projects.cachegen.tensors import Geometry
-from projects.cachegen.vllm_paging import order_in_block
 from projects.cachegen.vllm_settings import geometry_of
+from tests.projects.cachegen.vllm_layouts import write_transposed
 
 NAME = "projects.cachegen.vllm_connector"
 BASE = "vllm.distributed.kv_transfer.kv_connector.v1"
 LAYERS, HEADS, DIM, BLOCK, BLOCKS = 3, 2, 8, 4, 24
 SHAPE = Geometry(LAYERS, HEADS, DIM)
-LOG = f"vllm.{NAME}"
+LOG = "vllm.projects.cachegen"
 
 
 def stub_of_vllm():
@@ -82,151 +81,6 @@ def test_without_vllm_the_import_says_what_to_do(monkeypatch):
     monkeypatch.delitem(sys.modules, NAME, raising=False)
     with pytest.raises(MissingExtra, match=r"sh envs/vllm-cpu\.sh"):
         importlib.import_module(NAME)
-
-
-# --- Layouts -----------------------------------------------------------------------------------
-
-
-def write_transposed(key, value, cache, slots):
-    """The order of vLLM's AVX kernels: keys of a block transposed, then values as they are."""
-    block, dim = cache.shape[2], key.shape[2]
-    for number, slot in enumerate(slots.tolist()):
-        for head in range(cache.shape[1]):
-            run = cache[slot // block, head].view(-1)
-            for d in range(dim):
-                run[d * block + slot % block] = key[number, head, d]
-                run[block * dim + slot % block * dim + d] = value[number, head, d]
-
-
-def write_tiles(key, value, cache, slots):
-    """The order of vLLM's AMX kernels: pairs of a key's numbers, pairs of values' tokens."""
-    block, dim = cache.shape[2], key.shape[2]
-    for number, slot in enumerate(slots.tolist()):
-        token = slot % block
-        for head in range(cache.shape[1]):
-            run = cache[slot // block, head].view(-1)
-            for d in range(dim):
-                group = token // 16 * 16 * dim
-                run[group + d // 2 * 32 + token % 16 * 2 + d % 2] = key[number, head, d]
-                group = block * dim + d // 16 * block * 16
-                run[group + token // 2 * 32 + d % 16 * 2 + token % 2] = value[number, head, d]
-
-
-def read_slot(cache, kind, slot, which, head):
-    """One token of one head, where the layout is written by its axes."""
-    if kind == "split":
-        return cache[which, slot // cache.shape[2], slot % cache.shape[2], head]
-    dim = cache.shape[3] // 2
-    return cache[slot // cache.shape[2], head, slot % cache.shape[2]][which * dim :][:dim]
-
-
-@pytest.mark.parametrize("kind", ["split", "joined"])
-def test_gather_and_scatter_by_axes(module, kind):
-    shape = (2, 6, 4, HEADS, DIM) if kind == "split" else (6, HEADS, 4, 2 * DIM)
-    cache = torch.randn(shape)
-    slots = torch.tensor([21, 3, 8, 9])
-    paging = module.Paging(kind)
-    kv = module.gather(cache, slots, paging)
-    assert kv.shape == (2, 4, HEADS, DIM)
-    for token, slot in enumerate(slots.tolist()):
-        for which in range(2):
-            for head in range(HEADS):
-                expected = read_slot(cache, kind, slot, which, head)
-                assert torch.equal(kv[which, token, head], expected)
-    other = module.scatter(torch.zeros(shape), slots, kv, paging)
-    assert torch.equal(module.gather(other, slots, paging), kv)
-    assert int((other != 0).sum()) == kv.numel()
-
-
-@pytest.mark.parametrize(
-    ("write", "block", "dim", "dtype"),
-    [
-        (write_transposed, 4, 8, torch.float32),
-        (write_transposed, 32, 32, torch.bfloat16),
-        (write_tiles, 32, 32, torch.bfloat16),
-        (write_tiles, 64, 64, torch.bfloat16),
-    ],
-)
-def test_gather_and_scatter_in_a_kernels_order(module, write, block, dim, dtype):
-    geometry = Geometry(1, HEADS, dim)
-    key, value = torch.randn(2, 5, HEADS, dim).to(dtype)
-    slots = torch.tensor([2 * block, 2, 2 * block - 1, block, 1])
-    cache = torch.zeros(3, HEADS, block, 2 * dim, dtype=dtype)
-    write(key, value, cache, slots)
-    paging = module.paging_of(cache, geometry, write)
-    assert paging.kind == "packed"
-    kv = module.gather(cache, slots, paging)
-    assert torch.equal(kv[0], key) and torch.equal(kv[1], value)
-    again = module.scatter(torch.zeros_like(cache), slots, torch.stack([key, value]), paging)
-    assert torch.equal(again, cache)
-
-
-def test_a_kernel_that_changes_numbers_is_refused(module):
-    def halved(key, value, cache, slots):
-        write_transposed(key / 2, value, cache, slots)
-
-    def silent(key, value, cache, slots):
-        pass
-
-    for write in (halved, silent):
-        with pytest.raises(ValueError, match="as they are"):
-            order_in_block(write, 4, SHAPE, torch.float32)
-
-
-@pytest.mark.parametrize("shape", [(6, 4, 16), (6, HEADS, 4, DIM), (6, 2, 4, HEADS, DIM)])
-def test_unknown_layouts_are_refused(module, shape):
-    with pytest.raises(ValueError, match="cannot read a cache"):
-        module.paging_of(torch.zeros(shape), SHAPE, write_transposed)
-
-
-def test_layouts_are_told_by_shape_and_device(module):
-    assert module.paging_of(torch.zeros(2, 6, 4, HEADS, DIM), SHAPE).kind == "split"
-    with pytest.raises(ValueError, match="cannot read"):
-        module.paging_of(torch.zeros(6, HEADS, 4, 2 * DIM), SHAPE, None)
-    elsewhere = torch.zeros(6, HEADS, 4, 2 * DIM, device="meta")
-    assert module.paging_of(elsewhere, SHAPE).kind == "joined"
-
-
-# --- Names -------------------------------------------------------------------------------------
-
-
-def test_names_depend_on_all_tokens_before_and_on_the_seed(module):
-    names = module.chunk_names([1, 2, 3, 4, 5, 6, 7, 8, 9], "model", 4)
-    assert list(names) == [4, 8]
-    assert module.chunk_names([1, 2, 3, 4, 5, 6, 7, 9, 9], "model", 4)[4] == names[4]
-    assert module.chunk_names([1, 2, 3, 4, 5, 6, 7, 9, 9], "model", 4)[8] != names[8]
-    assert module.chunk_names([2, 1, 3, 4, 5, 6, 7, 8, 9], "model", 4)[8] != names[8]
-    assert module.chunk_names([1, 2, 3, 4, 5], "other", 4)[4] != names[4]
-    assert module.chunk_names([1, 2, 3, 4], "model", 4) == {} == module.chunk_names([], "model", 4)
-
-
-@pytest.mark.parametrize(
-    ("there", "expected"),
-    [
-        ([], 0),
-        ([8, 16, 20], 20),
-        ([8, 16], 16),
-        ([8, 12], 12),
-        ([4], 4),
-        ([16, 20], 0),
-        ([8, 20], 8),
-    ],
-)
-def test_the_longest_stored_prefix(module, there, expected):
-    names = {end: str(end) for end in range(4, 21, 4)}
-    assert module.longest_stored(names, 8, lambda name: int(name) in there, 4) == expected
-
-
-def test_the_fingerprint_sees_configuration_and_weights(tmp_path):
-    weights = tmp_path / "model.safetensors"
-    weights.write_bytes(bytes(300_000))
-    first = model_fingerprint("config", tmp_path)
-    assert model_fingerprint("config", tmp_path) == first
-    assert model_fingerprint("another", tmp_path) != first
-    weights.write_bytes(bytes(299_999) + b"\1")
-    assert model_fingerprint("config", tmp_path) != first
-    (tmp_path / "README.md").write_text("not a weight")
-    assert model_fingerprint("config", None) != first
 
 
 # --- Both sides by hand ------------------------------------------------------------------------
@@ -457,7 +311,7 @@ def test_what_was_loaded_is_not_stored_again(module, extra, tmp_path):
     engine.compute = forget_and_compute
     longer = [*PROMPT[:21], *range(11)]
     assert engine.run(longer) == (20, None)
-    names = engine.scheduler._names(SimpleNamespace(prompt_token_ids=longer))
+    names = engine.scheduler.schedule.names(SimpleNamespace(prompt_token_ids=longer))
     assert {path.stem for path in tmp_path.glob("*.kvg")} == {names[24], names[28]}
 
 
@@ -466,7 +320,7 @@ def test_chunks_know_their_place_in_the_prompt(module, tmp_path):
     coder = codec("kivi2", **options)
     engine = Engine(module, {"store": str(tmp_path), "codec": "kivi2", "options": options})
     engine.run(PROMPT)
-    names = engine.scheduler._names(SimpleNamespace(prompt_token_ids=PROMPT))
+    names = engine.scheduler.schedule.names(SimpleNamespace(prompt_token_ids=PROMPT))
     truth = torch.stack([engine.truth(PROMPT, layer) for layer in (1, 2, 10)])
     for start, end, place in ((0, 8, "first"), (8, 16, "middle"), (16, 20, "middle")):
         stream = Container.open(tmp_path / f"{names[end]}.kvg")
@@ -499,7 +353,7 @@ def test_a_damaged_chunk_is_reported_computed_and_stored_anew(
 ):
     first = Engine(module, extra)
     first.run(PROMPT)
-    names = first.scheduler._names(SimpleNamespace(prompt_token_ids=PROMPT))
+    names = first.scheduler.schedule.names(SimpleNamespace(prompt_token_ids=PROMPT))
     end = 8 if place == "first" else 16
     path = tmp_path / f"{names[end]}.kvg"
     sound = path.read_bytes()
@@ -535,7 +389,7 @@ def test_nothing_that_follows_a_failed_load_is_stored(module, extra, tmp_path):
 def test_a_chunk_that_went_missing_or_is_another_models(module, extra, tmp_path, caplog):
     engine = Engine(module, extra)
     engine.run(PROMPT)
-    names = engine.scheduler._names(SimpleNamespace(prompt_token_ids=PROMPT))
+    names = engine.scheduler.schedule.names(SimpleNamespace(prompt_token_ids=PROMPT))
     kv = np.ones((3, 2, 8, 2, 8), np.float16)
     wrong = {
         "fingerprint": encode_context(kv, codec("fp16"), chunk_tokens=8, fingerprint="other"),

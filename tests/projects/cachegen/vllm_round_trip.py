@@ -111,7 +111,7 @@ def run_engine(model: Path, settings: dict) -> dict:
         "answers": results,
         "counters": connector.counters,
         "fingerprint": connector.fingerprint,
-        "paging": connector._paging[0].kind,
+        "paging": connector.transfer.paging[0].kind,
         "import seconds": round(imported - begun, 1),
         "engine seconds": round(ready - imported, 1),
     }
