@@ -13,7 +13,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from types import TracebackType
 from typing import TYPE_CHECKING
 
 from common.errors import known
@@ -113,12 +112,7 @@ class Load:
             self._expect(child, order)
         self.running = on
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._end()
 
     def _expect(self, child: subprocess.Popen[bytes], answer: bytes) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from types import TracebackType
 from typing import Any, NamedTuple
 
 from common.hardware.actuators import (
@@ -151,12 +150,7 @@ class Knob:
             self._inner.enter_context(self.actuator.set(setting))
             self._current = setting
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._current = None
         try:
             self._inner.close()

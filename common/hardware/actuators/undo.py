@@ -8,7 +8,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable
-from types import FrameType, TracebackType
+from types import FrameType
 
 _log = logging.getLogger(__name__)
 _pending: list[Undo] = []
@@ -36,12 +36,7 @@ class Undo:
         _watch_sigterm()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.run()
 
     def run(self) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from types import TracebackType
 
 from common.errors import ConfigError, did_you_mean
 from common.hardware.meters.base import Meter, Quantity, Reading
@@ -124,12 +123,7 @@ class MeterSet:
             raise
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
         readings, failures = [], []
         for each in self.meters:
             try:

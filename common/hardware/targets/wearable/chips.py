@@ -121,6 +121,12 @@ def _watts(value: float, low: float, high: float) -> Coefficient:
     return Coefficient(value, low, high, "W", "assumption: not published by the maker")
 
 
+_CORTEX_A55 = {
+    "macs_fp32": _macs(4, 4, 4),
+    "macs_int8": _macs(16, 8, 16),
+    "core_power": _watts(0.09, 0.06, 0.13),
+}
+
 CHIPS: dict[str, Chip] = {
     "w5": Chip(
         "Snapdragon W5 Gen 1 (4x Cortex-A53)",
@@ -135,17 +141,13 @@ CHIPS: dict[str, Chip] = {
         "Exynos W920 (2x Cortex-A55)",
         cores=2,
         clock=_clock(1.18),
-        macs_fp32=_macs(4, 4, 4),
-        macs_int8=_macs(16, 8, 16),
-        core_power=_watts(0.09, 0.06, 0.13),
+        **_CORTEX_A55,
     ),
     "w1000": Chip(
         "Exynos W1000 (4x Cortex-A55)",
         cores=4,
         clock=_clock(1.5),
-        macs_fp32=_macs(4, 4, 4),
-        macs_int8=_macs(16, 8, 16),
-        core_power=_watts(0.09, 0.06, 0.13),
+        **_CORTEX_A55,
     ),
     "w1000-a78": Chip(
         "Exynos W1000 (1x Cortex-A78)",
