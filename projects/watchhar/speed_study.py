@@ -19,13 +19,16 @@ from common.hardware.targets.wearable import (
     export_int8_onnx,
     export_onnx,
     profile,
+    profile_program,
 )
-from common.hardware.targets.wearable.export import Export, onnx_runner
+from common.hardware.targets.wearable.export import Export, eager, onnx_runner
+from common.hardware.targets.wearable.profiling import PROGRAM_PARTS
 from projects.watchhar.classifier import AUDIO_SAMPLES, IMU_SAMPLES, WatchHARClassifier
 from projects.watchhar.detector import SAMPLES as DETECTOR_SAMPLES
 from projects.watchhar.detector import EventDetector
 from projects.watchhar.frontend import FrontEnd, LeanLogMel, host_log_mel
 from projects.watchhar.imu_encoder import Normalised
+from projects.watchhar.native_frontend import log_mel_program
 from projects.watchhar.pipeline import OnnxModels
 from projects.watchhar.stages import STAGES, cut_stages
 from projects.watchhar.streaming import AUDIO_RATE, Settings, WatchHARPipeline
@@ -38,7 +41,9 @@ if TYPE_CHECKING:
 
 Calls = dict[tuple[str, str], Callable[[], Any]]
 UNIFIED, LIBROSA, LEAN = "unified graph", "separate, librosa", "separate, numpy"
+SEPARATE_C = "separate, C"
 DETECTOR, CLASSIFIER, STREAM = "event detector", "classifier", "streaming runtime"
+NETWORK, FRONT_END, FAST_FRONT_END = "network", "front end", "front end, 16 kHz"
 # The detector looks once a second, the classifier five times (the defaults of the runtime).
 HOURLY_DETECTIONS, HOURLY_CLASSIFICATIONS = 3600.0, 18000.0
 AXES, CLASSES = 6, 27
@@ -69,9 +74,9 @@ def noise(seed: int = 0) -> dict[str, torch.Tensor]:
 MODELS: dict[str, tuple[Callable[[], torch.nn.Module], list[str]]] = {
     DETECTOR: (EventDetector, ["motion"]),
     CLASSIFIER: (lambda: WatchHARClassifier(frontend=released_front_end()), ["imu", "audio"]),
-    "network": (lambda: WatchHARClassifier(frontend=torch.nn.Identity()), ["imu", "spectrogram"]),
-    "front end": (released_front_end, ["audio"]),
-    "front end, 16 kHz": (partial(FrontEnd, FAST_RATE), ["fast audio"]),
+    NETWORK: (lambda: WatchHARClassifier(frontend=torch.nn.Identity()), ["imu", "spectrogram"]),
+    FRONT_END: (released_front_end, ["audio"]),
+    FAST_FRONT_END: (partial(FrontEnd, FAST_RATE), ["fast audio"]),
 }
 
 
@@ -155,6 +160,30 @@ def profiled(model: str, params: Mapping[str, Any]) -> pd.DataFrame:
         made = exports(build(), windows, formats, Path(folder))
         options = {"targets": params["parts"], "runs": params["runs"]}
         return profile([*made.values()], windows[0], **options)
+
+
+def profiled_in_c(model: str, params: Mapping[str, Any]) -> pd.DataFrame:
+    """Profile of a front end as a C program of its own, where programs run."""
+    build, (name,) = MODELS[known(model, (FRONT_END, FAST_FRONT_END), "front end")]
+    layer, audio = build(), noise()[name]
+    return profile_program(
+        log_mel_program(layer, audio.shape[1]),
+        [audio.numpy()],
+        eager(layer, [audio]),
+        name=f"{model}, C",
+        targets=[part for part in params["parts"] if part in PROGRAM_PARTS],
+        runs=params["runs"],
+    )
+
+
+def in_turn(front: pd.DataFrame, network: pd.DataFrame) -> pd.DataFrame:
+    """Instructions of a front end and of the network behind it, summed; skipped if either is."""
+    import pandas as pd
+
+    both = pd.concat([front, network])
+    both = both[both["target"] == "emulator"]
+    lacking = both[both["quantity"] == "skipped"]
+    return (lacking if len(lacking) else both.assign(**both[["value", "low", "high"]].sum()))[:1]
 
 
 def quantised(

@@ -20,6 +20,7 @@ _HOME = {
     "model_card": "card",
     "probe": "probing",
     "profile": "profiling",
+    "profile_program": "profiling",
 }
 __all__ = [*_HOME]
 __getattr__, __dir__ = lazy(__name__, _HOME)

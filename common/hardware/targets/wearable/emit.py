@@ -85,6 +85,7 @@ class Emitter:
 
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
+        self._sources = [(_HERE / "kernels.c").read_text()]
         self._lines: list[str] = []
         self._buffers: list[str] = []
         self._blob = bytearray()
@@ -161,6 +162,10 @@ class Emitter:
 
     # -- code ------------------------------------------------------------------------------
 
+    def include(self, source: str) -> None:
+        """Put C functions of one's own before the program; they may use those of kernels.c."""
+        self._sources.append(source)
+
     def line(self, text: str) -> None:
         """Append a statement."""
         self._lines.append(f"    {text}")
@@ -186,7 +191,7 @@ class Emitter:
             for name, out in ports
         )
         code = [
-            (_HERE / "kernels.c").read_text(),
+            *self._sources,
             '__asm__(".section .rodata\\n.balign 64\\n.global weights\\nweights:\\n"'
             '\n        ".incbin \\"weights.bin\\"\\n.byte 0\\n.previous\\n");',
             "extern const unsigned char weights[];",

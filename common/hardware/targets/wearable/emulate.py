@@ -1,8 +1,9 @@
-"""Exact aarch64 instruction counts of a network, under QEMU's user-mode emulation.
+"""Exact aarch64 instruction counts of a C program, under QEMU's user-mode emulation.
 
-Emulated time means nothing and is not read. The program of :mod:`emit` runs n and 2n inferences
-under a plugin that counts executed instructions; the difference is free of start-up. It is the
-program that was counted whose outputs are compared with ONNX Runtime on the host.
+Emulated time means nothing and is not read. The program, a network's by :mod:`emit`, runs n and
+2n inferences under a plugin that counts executed instructions; the difference is free of start-up.
+It is the program that was counted whose outputs are compared, a network's with ONNX Runtime on the
+host.
 """
 
 from __future__ import annotations
@@ -14,9 +15,9 @@ import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,9 @@ FLAGS = (
 TOLERANCE = {"fp32": 1e-4, "int8": 0.05}
 """Largest difference from ONNX Runtime over the largest output, at least 1 in float."""
 
+Check = Callable[[Sequence[np.ndarray]], tuple[float, float]]
+"""Takes a program's outputs; returns largest difference and largest output, or raises."""
+
 _SOURCES = Path(__file__).parent
 TIMEOUT_S = 300
 
@@ -64,8 +68,8 @@ class Count:
     startup : int
         Instructions besides the inferences.
     difference, scale : float
-        Largest difference of the counted program's outputs from ONNX Runtime's, and the largest
-        output.
+        Largest difference of the counted program's outputs from what they should be, for a network
+        ONNX Runtime's, and the largest output.
     program_bytes : int
         Size of the static binary.
     meter : str
@@ -88,20 +92,14 @@ def count_instructions(
     inferences: int = 2,
     repeats: int = 3,
 ) -> Count:
-    """Count the instructions of one inference on an emulated Cortex-A53.
-
-    The result is kept in the user's cache under the digest of program, inputs and tools.
+    """Count the instructions of one inference of a network on an emulated Cortex-A53.
 
     Parameters
     ----------
     onnx_path : Path or str
         Float or QDQ file of fixed shapes.
-    inputs : sequence of ndarray
-        One input of the network; branches may depend on it.
-    inferences : int
-        n; n and 2n inferences are run.
-    repeats : int
-        How often both are run.
+    inputs, inferences, repeats
+        As for :func:`count_program`.
 
     Raises
     ------
@@ -114,14 +112,51 @@ def count_instructions(
     """
     probing.emulator().require("emulation of aarch64")
     program = emit_c(load_graph(onnx_path))
+    check = partial(compare_outputs, onnx_path, inputs)
+    return count_program(program, inputs, check, inferences=inferences, repeats=repeats)
+
+
+def count_program(
+    program: Program,
+    inputs: Sequence[np.ndarray],
+    check: Check,
+    *,
+    inferences: int = 2,
+    repeats: int = 3,
+) -> Count:
+    """Count the instructions of one run of a C program on an emulated Cortex-A53.
+
+    The result is kept in the user's cache under the digest of program, inputs and tools.
+
+    Parameters
+    ----------
+    program : Program
+        A network's, or one of one's own.
+    inputs : sequence of ndarray
+        One input; branches may depend on it.
+    check : callable
+        What the outputs are compared by before a count is kept.
+    inferences : int
+        n; n and 2n inferences are run.
+    repeats : int
+        How often both are run.
+
+    Raises
+    ------
+    Unavailable
+        If the emulator or a compiler is missing; names the packages.
+    EmulationError
+        If the program fails or ``check`` refuses its outputs.
+    """
+    probing.emulator().require("emulation of aarch64")
     content = b"".join(np.ascontiguousarray(each).tobytes() for each in inputs)
     key = [program.digest, hashlib.sha256(content).hexdigest(), inferences, repeats, *_tools()]
     kept = cache_folder() / f"count-{_digest(json.dumps(key))}.json"
-    with locked(kept.with_suffix(".lock"), "counts the same network"):
+    with locked(kept.with_suffix(".lock"), "counts the same program"):
         if kept.is_file():
             found = json.loads(kept.read_text())
             return Count(**{**found, "repeats": tuple(found["repeats"])})
-        count = _count(onnx_path, program, inputs, content, inferences, repeats)
+        count = _count(program, content, check, inferences, repeats)
         write_json(kept, asdict(count))
     return count
 
@@ -136,7 +171,7 @@ def compile_program(program: Program, compiler: str, flags: Sequence[str] = ()) 
     """
     options = [*FLAGS, *flags]
     binary = cache_folder() / f"program-{_digest(program.digest, _version(compiler), *options)}"
-    with locked(binary.with_suffix(".lock"), "compiles the same network"):
+    with locked(binary.with_suffix(".lock"), "compiles the same program"):
         if not binary.is_file():
             with tempfile.TemporaryDirectory() as folder:
                 Path(folder, "model.c").write_text(program.code)
@@ -183,15 +218,27 @@ def compare_outputs(
     session = onnx_session(onnx_path, literal=True)
     names = [each.name for each in session.get_inputs()]
     expected = session.run(None, dict(zip(names, inputs, strict=True)))
+    quantised = any(node.op == "QuantizeLinear" for node in load_graph(onnx_path).nodes)
+    precision = "int8" if quantised else "fp32"
+    return compare(expected, found, Path(onnx_path).name, "ONNX Runtime", precision)
+
+
+def compare(
+    expected: Sequence[np.ndarray],
+    found: Sequence[np.ndarray],
+    name: str,
+    reference: str,
+    precision: str = "fp32",
+) -> tuple[float, float]:
+    """Do the same for outputs that are known; an error says what differs from which reference."""
     pairs = list(zip(expected, found, strict=True))
     difference = max(float(np.abs(a.astype(np.float64) - b).max(initial=0)) for a, b in pairs)
     scale = max(float(np.abs(a).max(initial=0)) for a in expected)
-    quantised = any(node.op == "QuantizeLinear" for node in load_graph(onnx_path).nodes)
-    limit = TOLERANCE["int8"] * scale if quantised else TOLERANCE["fp32"] * max(1.0, scale)
+    limit = TOLERANCE[precision] * (scale if precision == "int8" else max(1.0, scale))
     if not difference <= limit:
         raise EmulationError(
-            f"the C program of {Path(onnx_path).name} differs from ONNX Runtime by "
-            f"{difference:.3g}, more than {limit:.3g}: its count would be that of another network"
+            f"the C program of {name} differs from {reference} by {difference:.3g}, more than "
+            f"{limit:.3g}: its count would be that of something else"
         )
     return difference, scale
 
@@ -213,14 +260,7 @@ def cache_folder() -> Path:
     return Path(pooch.os_cache("reprise")) / "wearable"
 
 
-def _count(
-    onnx_path: Path | str,
-    program: Program,
-    inputs: Sequence[np.ndarray],
-    content: bytes,
-    inferences: int,
-    repeats: int,
-) -> Count:
+def _count(program: Program, content: bytes, check: Check, inferences: int, repeats: int) -> Count:
     binary = compile_program(program, probing.CROSS_COMPILER, ARM_FLAGS)
     qemu = probing.emulator_program()
     call = [str(qemu), "-cpu", CORE, "-plugin", str(_plugin()), "-d", "plugin"]
@@ -236,7 +276,7 @@ def _count(
 
     pairs = [(executed(inferences), executed(2 * inferences)) for _ in range(repeats)]
     each = tuple((twice - once) / inferences for once, twice in pairs)
-    difference, scale = compare_outputs(onnx_path, inputs, found)
+    difference, scale = check(found)
     startup = round(pairs[0][0] - inferences * each[0])
     size = binary.stat().st_size
     return Count(each[0], each, startup, difference, scale, size, meter())

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from common.errors import MissingExtra, known
 from common.hardware.probe import Unavailable
 from common.hardware.targets.wearable import chips, costs, host
-from common.hardware.targets.wearable.emit import UnsupportedOperator, emit_c
+from common.hardware.targets.wearable.emit import Program, UnsupportedOperator, emit_c
 from common.hardware.targets.wearable.export import Export, export_onnx
 from common.hardware.targets.wearable.graph import load_graph
 
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
     import torch
+
+    from common.hardware.targets.wearable.emulate import Check, Count
+    from common.hardware.targets.wearable.watch import Watch
 
 TARGETS = ("x86", "emulator", "device", *chips.CHIPS)
 STATIC = "counted on the exported graph"
@@ -31,7 +35,7 @@ class Row(NamedTuple):
     target : str
         ``file``, ``x86``, ``emulator``, ``device`` or a chip.
     format, precision : str
-        Of the exported file.
+        Of the exported file; ``c`` is a program of one's own.
     quantity : str
         ``bytes``, ``difference``, ``macs``, ``weight_bytes``, ``latency``, ``latency_p95``,
         ``instructions``, ``energy``, ``battery_level``, ``clock`` or ``skipped``.
@@ -118,6 +122,60 @@ def profile(
     return pd.DataFrame(rows, columns=list(Row._fields))
 
 
+def profile_program(
+    program: Program,
+    inputs: Sequence[np.ndarray],
+    expected: Sequence[np.ndarray],
+    *,
+    name: str,
+    targets: Sequence[str] = ("emulator", "device"),
+    runs: int = 200,
+    warmup: int = 50,
+    serial: str | None = None,
+) -> pd.DataFrame:
+    """Profile a C program of one's own, such as what runs before a network.
+
+    Parameters
+    ----------
+    program : Program
+        In floats.
+    inputs, expected : sequence of ndarray
+        One input, and what the program has to make of it.
+    name : str
+        What an error calls the program.
+    targets : sequence of str
+        Out of ``emulator`` and ``device``.
+    runs, warmup, serial
+        As for :func:`profile`.
+
+    Returns
+    -------
+    DataFrame
+        As of :func:`profile`, of the format ``c``.
+
+    Raises
+    ------
+    ConfigError
+        If a target is unknown, or cannot run a program.
+    EmulationError
+        If the program fails or computes something else.
+    """
+    import pandas as pd
+
+    from common.hardware.targets.wearable.emulate import compare
+
+    def check(found: Sequence[np.ndarray]) -> tuple[float, float]:
+        return compare(expected, found, name, "what is expected")
+
+    work = _Work(list(inputs), None, runs, warmup, serial)
+    row = _maker("c", "fp32")
+    rows: list[Row] = []
+    for target in targets:
+        part = PROGRAM_PARTS[known(target, PROGRAM_PARTS, "part that runs programs")]
+        rows += _or_skipped(target, part(target, program, check, work, row), row)
+    return pd.DataFrame(rows, columns=list(Row._fields))
+
+
 class _Work(NamedTuple):
     inputs: list[np.ndarray]
     cores: int | None
@@ -148,20 +206,27 @@ def _exports(
 
 
 def _rows(export: Export, targets: Sequence[str], work: _Work) -> Iterator[Row]:
-    def row(target: str, quantity: str, value: float, unit: str, *labels: str, **more: Any) -> Row:
-        ends = (more.pop("low", value), more.pop("high", value))
-        return Row(
-            target, export.format, export.precision, quantity, value, *ends, unit, *labels, **more
-        )
-
+    row = _maker(export.format, export.precision)
     yield from _file(export, row)
     for target in targets:
         part = PARTS.get(target, _chip)
-        try:
-            yield from part(target, export, work, row)
-        except (Unavailable, MissingExtra, UnsupportedOperator) as reason:
-            nan = float("nan")
-            yield row(target, "skipped", nan, "", "measured", "", note=str(reason))
+        yield from _or_skipped(target, part(target, export, work, row), row)
+
+
+def _maker(format: str, precision: str) -> Make:
+    def row(target: str, quantity: str, value: float, unit: str, *labels: str, **more: Any) -> Row:
+        ends = (more.pop("low", value), more.pop("high", value))
+        return Row(target, format, precision, quantity, value, *ends, unit, *labels, **more)
+
+    return row
+
+
+def _or_skipped(target: str, rows: Iterable[Row], row: Make) -> Iterator[Row]:
+    """Pass rows on; what is not available here becomes a row with the reason."""
+    try:
+        yield from rows
+    except (Unavailable, MissingExtra, UnsupportedOperator) as reason:
+        yield row(target, "skipped", float("nan"), "", "measured", "", note=str(reason))
 
 
 Make = Callable[..., Row]
@@ -190,24 +255,48 @@ def _emulator(target: str, export: Export, work: _Work, row: Make) -> Iterator[R
     from common.hardware.targets.wearable.emulate import count_instructions
 
     _needs_known(export)
-    count = count_instructions(export.path, work.inputs)
+    yield _counted(target, count_instructions(export.path, work.inputs), row)
+
+
+def _program_in_emulator(
+    target: str, program: Program, check: Check, work: _Work, row: Make
+) -> Iterator[Row]:
+    from common.hardware.targets.wearable.emulate import count_program
+
+    yield _counted(target, count_program(program, work.inputs, check), row)
+
+
+def _counted(target: str, count: Count, row: Make) -> Row:
     ends = {"low": min(count.repeats), "high": max(count.repeats)}
-    yield row(
-        target, "instructions", count.instructions, "instructions", "emulated", count.meter, **ends
-    )
+    value, meter = count.instructions, count.meter
+    return row(target, "instructions", value, "instructions", "emulated", meter, **ends)
 
 
 def _device(target: str, export: Export, work: _Work, row: Make) -> Iterator[Row]:
-    import numpy as np
-
     from common.hardware.targets.wearable.emulate import compare_outputs
     from common.hardware.targets.wearable.watch import Watch
 
     watch = Watch.attached(work.serial)
     _needs_known(export)
-    program = emit_c(load_graph(export.path))
+    check = partial(compare_outputs, export.path, work.inputs)
+    yield from _timed(target, watch, emit_c(load_graph(export.path)), check, work, row)
+
+
+def _program_on_device(
+    target: str, program: Program, check: Check, work: _Work, row: Make
+) -> Iterator[Row]:
+    from common.hardware.targets.wearable.watch import Watch
+
+    yield from _timed(target, Watch.attached(work.serial), program, check, work, row)
+
+
+def _timed(
+    target: str, watch: Watch, program: Program, check: Check, work: _Work, row: Make
+) -> Iterator[Row]:
+    import numpy as np
+
     found = watch.measure(program, work.inputs, warmup=work.warmup, runs=work.runs)
-    compare_outputs(export.path, work.inputs, found.outputs)
+    check(found.outputs)
     middle, late = np.percentile(found.seconds, [50, 95]).tolist()
     yield row(target, "latency", middle, "s", "measured", found.meter)
     yield row(target, "latency_p95", late, "s", "measured", found.meter)
@@ -244,3 +333,8 @@ PARTS: dict[str, Callable[[str, Export, _Work, Make], Iterator[Row]]] = {
     "emulator": _emulator,
     "x86": _x86,
 }
+PROGRAM_PARTS: dict[str, Callable[[str, Program, Check, _Work, Make], Iterator[Row]]] = {
+    "device": _program_on_device,
+    "emulator": _program_in_emulator,
+}
+"""Where a C program of one's own runs; the chips are modelled from layers, which it has not."""
