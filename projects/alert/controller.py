@@ -52,6 +52,15 @@ class Decision(NamedTuple):
     relaxed: tuple[str, ...] = ()
 
 
+class _Pair(NamedTuple):
+    """A candidate: network, setting, profiled seconds to the end of each stage, and watts."""
+
+    model: str
+    setting: float
+    ends: list[float]
+    power: float
+
+
 class AlertController:
     """Choose the best pair of network and setting for every input (section 2.3).
 
@@ -112,10 +121,15 @@ class AlertController:
         self.idle = IdleRatio.start(self.config, profile.idle_ratio)
         self.now: float | None = None
         self._candidates = Candidates.of(profile)
-        self._pairs = list(
-            zip(self._candidates.model.tolist(), self._candidates.setting.tolist(), strict=True)
-        )
-        self._depth: list[int] = profile.stages.tolist()
+        self._pairs = [
+            _Pair(
+                profile.models[i],
+                profile.settings[j],
+                profile.latency[i, : profile.stages[i], j].tolist(),
+                float(profile.power[i, j]),
+            )
+            for i, j in zip(self._candidates.model, self._candidates.setting, strict=True)
+        ]
         self._open: int | None = None
         self._deadline = math.nan
 
@@ -140,16 +154,16 @@ class AlertController:
         estimates = self._estimate(goals, deadline)
         pick = choose(estimates, goals, self._candidates.earliest)
         self._open, self._deadline = pick, deadline
-        i, j = self._pairs[pick]
-        accuracy, energy = float(estimates.accuracy[pick]), float(estimates.energy[pick])
+        pair = self._pairs[pick]
+        accuracy, energy = estimates.accuracy.item(pick), estimates.energy.item(pick)
         return Decision(
-            self.profile.models[i],
-            self.profile.settings[j],
-            deadline if self._depth[i] > 1 else None,
-            self._p_output(pick, deadline),
+            pair.model,
+            pair.setting,
+            deadline if len(pair.ends) > 1 else None,
+            self._p_output(pair, deadline),
             accuracy,
             energy,
-            _relaxed(goals, accuracy, energy, late=estimates.p_output[pick] < 0.5),
+            _relaxed(goals, accuracy, energy, late=estimates.p_output.item(pick) < 0.5),
         )
 
     def observe(
@@ -241,10 +255,8 @@ class AlertController:
         guarded = mu + sd * float(ndtri(goals.probability))
         return self._candidates.at(guarded, phi, deadline)
 
-    def _p_output(self, pick: int, deadline: float) -> float:
-        z = (deadline / float(self._candidates.ends[pick]) - self.xi.mu) / math.sqrt(
-            self.xi.variance
-        )
+    def _p_output(self, pair: _Pair, deadline: float) -> float:
+        z = (deadline / pair.ends[0] - self.xi.mu) / math.sqrt(self.xi.variance)
         return 0.5 * math.erfc(-z / math.sqrt(2))
 
     def _slow_down(
@@ -255,24 +267,23 @@ class AlertController:
             return None, False
         if not 0 < latency < math.inf:
             raise ValueError(f"latency is {latency} s; it must be positive (None: not measured)")
-        i, j = self._pairs[self._open]
-        depth = self._depth[i]
-        stage = depth if completed_stage is None else completed_stage
-        if stage not in range(depth + 1):
+        pair = self._pairs[self._open]
+        depth = len(pair.ends)
+        if completed_stage is None:
+            return float(latency) / pair.ends[-1], True
+        if completed_stage not in range(depth + 1):
             raise ValueError(
-                f"unknown stage {completed_stage!r} of {self.profile.models[i]}, which has "
+                f"unknown stage {completed_stage!r} of {pair.model}, which has "
                 f"stages 1 to {depth} (0: stopped before the first)"
             )
-        profiled = self.profile.latency[i, max(stage, 1) - 1, j]
-        return float(latency / profiled), stage > 0
+        return float(latency) / pair.ends[max(completed_stage, 1) - 1], completed_stage > 0
 
     def _idle_ratio(self, active: float | None, idle: float | None) -> float | None:
-        for name, value in (("power_active", active), ("power_idle", idle)):
-            if value is not None and not 0 < value < math.inf:
-                raise ValueError(f"{name} is {value} W; it must be positive (None: not measured)")
+        _check_power("power_active", active)
+        _check_power("power_idle", idle)
         if idle is None:
             return None
-        return float(idle / (self._candidates.power[self._open] if active is None else active))
+        return float(idle / (self._pairs[self._open].power if active is None else active))
 
     def _tick(self, now: float | None) -> None:
         if now is None:
@@ -298,28 +309,33 @@ def choose(estimates: Estimates, goals: Goals, earliest: int) -> int:
     """
     on_time = estimates.on_time
     if goals.accuracy is not None:
-        feasible = estimates.accuracy >= goals.accuracy
+        feasible = estimates.accuracy >= np.asarray(goals.accuracy)
         feasible &= on_time
-        pick = _cheapest(feasible, estimates)
-        if feasible[pick]:
-            return pick
+        places = feasible.nonzero()[0]
     else:
-        affordable = estimates.energy <= goals.energy
+        affordable = estimates.energy <= np.asarray(goals.energy)
         affordable &= on_time
-        pick = _most_accurate(affordable, estimates)
-        if affordable[pick]:
-            return pick
-    pick = _most_accurate(on_time, estimates)
-    return pick if on_time[pick] else earliest
+        places = _most_accurate(affordable.nonzero()[0], estimates)
+    if not len(places):
+        places = _most_accurate(on_time.nonzero()[0], estimates)
+    return _cheapest(places, estimates) if len(places) else earliest
 
 
-def _most_accurate(allowed: np.ndarray, estimates: Estimates) -> int:
-    accuracy = np.where(allowed, estimates.accuracy, -np.inf)
-    return _cheapest(accuracy >= accuracy[accuracy.argmax()] - RESOLUTION, estimates)
+def _most_accurate(places: np.ndarray, estimates: Estimates) -> np.ndarray:
+    """Those of some places that are as accurate as the best of them."""
+    if not len(places):
+        return places
+    accuracy = estimates.accuracy[places]
+    return places[accuracy >= np.asarray(accuracy[accuracy.argmax()] - RESOLUTION)]
 
 
-def _cheapest(allowed: np.ndarray, estimates: Estimates) -> int:
-    return int(np.where(allowed, estimates.energy, np.inf).argmin())
+def _cheapest(places: np.ndarray, estimates: Estimates) -> int:
+    return int(places[estimates.energy[places].argmin()])
+
+
+def _check_power(name: str, watts: float | None) -> None:
+    if watts is not None and not 0 < watts < math.inf:
+        raise ValueError(f"{name} is {watts} W; it must be positive (None: not measured)")
 
 
 def _relaxed(goals: Goals, accuracy: float, energy: float, late: bool) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""The normal distribution: its function from a table, and the mean of its positive part."""
+"""The normal distribution: its function and density from tables, the mean of its positive part."""
 
 from __future__ import annotations
 
@@ -8,37 +8,59 @@ from typing import Any
 import numpy as np
 from scipy.special import ndtr
 
-DENSITY = 1 / math.sqrt(2 * math.pi)
-LIMIT = 6.5  # beyond it the table is 0 or 1, up to 4e-11
+LIMIT = 6.5  # beyond it the function is 0 or 1, up to 4e-11
 _BINS = 1 << 16
 _SCALE = _BINS / (2 * LIMIT)
-_TABLE = ndtr((np.arange(_BINS) + 0.5) / _SCALE - LIMIT)
-_TABLE[0], _TABLE[-1] = 0.0, 1.0
+_PEAK = 1 / math.sqrt(2 * math.pi)
+_POINTS = (np.arange(_BINS) + 0.5) / _SCALE - LIMIT
+_CDF, _DENSITY = ndtr(_POINTS), _PEAK * np.exp(-0.5 * _POINTS**2)
+_CDF[0] = _DENSITY[0] = _DENSITY[-1] = 0.0
+_CDF[-1] = 1.0
 
 
-def cdf(z: np.ndarray) -> np.ndarray:
-    """Phi(z) of the nearest of 65,536 points between -6.5 and 6.5.
+def nearest(x: np.ndarray, slope: Any = 1.0, offset: Any = 0.0) -> np.ndarray:
+    """Number of the nearest of 65,536 points between -6.5 and 6.5 to slope x + offset.
 
-    It takes a third of the time of an exact one, which is most of a decision's.
+    Looking them up takes a third of the time of exact functions, which is most of a decision's.
 
     Parameters
     ----------
-    z : ndarray
+    x : ndarray
         Any shape.
+    slope, offset : float or ndarray
 
     Returns
     -------
-    ndarray
-        Within 5e-5 of Phi, and rising with z.
+    ndarray of int
+        For :func:`cdf` and :func:`density`; outside the range where there is no point.
+    """
+    place = x * np.asarray(slope * _SCALE)
+    place += np.asarray(offset * _SCALE + _BINS / 2)
+    return place.astype(np.intp)
+
+
+def cdf(point: np.ndarray) -> np.ndarray:
+    """Phi(z) within 5e-5, and rising with z, at points of :func:`nearest`.
 
     Examples
     --------
-    >>> cdf(np.array([-9.0, 0.0, 9.0])).round(4).tolist()
+    >>> cdf(nearest(np.array([-9.0, 0.0, 9.0]))).round(4).tolist()
     [0.0, 0.5, 1.0]
     """
-    place = z * _SCALE
-    place += _BINS / 2
-    return _TABLE.take(place.astype(np.intp), mode="clip")
+    return _CDF.take(point, mode="clip")
+
+
+def density(point: np.ndarray) -> np.ndarray:
+    """phi(z) within 3e-5 at points of :func:`nearest`.
+
+    With :func:`cdf`, z Phi + phi is a tangent of E[max(z + Z, 0)], and within 1e-8 of it.
+
+    Examples
+    --------
+    >>> density(nearest(np.array([-9.0, 0.0, 9.0]))).round(4).tolist()
+    [0.0, 0.3989, 0.0]
+    """
+    return _DENSITY.take(point, mode="clip")
 
 
 def positive_part(x: Any) -> Any:
@@ -54,6 +76,6 @@ def positive_part(x: Any) -> Any:
     0.3989
     """
     if isinstance(x, float):
-        phi = DENSITY * math.exp(-0.5 * x * x)
+        phi = _PEAK * math.exp(-0.5 * x * x)
         return 0.5 * x * math.erfc(-x / math.sqrt(2)) + phi
-    return x * ndtr(x) + DENSITY * np.exp(-0.5 * x * x)
+    return x * ndtr(x) + _PEAK * np.exp(-0.5 * x * x)

@@ -3,19 +3,24 @@ import pytest
 from scipy.stats import norm
 
 from projects.alert.estimates import Candidates
-from projects.alert.normal import cdf
+from projects.alert.normal import cdf, density, nearest
 from tests.projects.alert.tables import random_profile, small_profile
 
 DRAWS = 400_000
 TABLE = 5e-5  # of the normal distribution function
 
 
-def test_the_table_is_near_the_function():
+def test_the_tables_are_near_the_functions():
     z = np.random.default_rng(0).uniform(-10, 10, 100_000)
     z.sort()
-    assert np.abs(cdf(z) - norm.cdf(z)).max() < TABLE
-    assert (np.diff(cdf(z)) >= 0).all()
-    ends = cdf(np.array([-1e12, -7.0, 0.0, 7.0, 1e12]))
+    found = cdf(nearest(z))
+    assert np.abs(found - norm.cdf(z)).max() < TABLE
+    assert (np.diff(found) >= 0).all()
+    point = nearest(2 * z - 1, 0.5, 0.5)
+    assert np.abs(density(point) - norm.pdf(z)).max() < 3e-5
+    mean = norm.pdf(z) + z * norm.cdf(z)  # of max(z + Z, 0)
+    assert np.abs(density(point) + z * cdf(point) - mean).max() < 1e-8
+    ends = cdf(nearest(np.array([-1e12, -7.0, 0.0, 7.0, 1e12])))
     assert ends.tolist() == pytest.approx([0, 0, 0.5, 1, 1], abs=TABLE) and ends[2] >= 0.5
 
 
