@@ -182,6 +182,11 @@ class Emitter:
         ]
         self.line(" ".join([*loops, body(*places)]))
 
+    def _room(self) -> list[str]:
+        """Declaration of the scratch room, where any was asked for."""
+        size = self._scratch
+        return [f"static char scratch[{size}] __attribute__((aligned(64)));"] if size else []
+
     def program(self) -> Program:
         """Put everything together."""
         ports = [(name, 0) for name in self.graph.inputs]
@@ -195,7 +200,7 @@ class Emitter:
             '__asm__(".section .rodata\\n.balign 64\\n.global weights\\nweights:\\n"'
             '\n        ".incbin \\"weights.bin\\"\\n.byte 0\\n.previous\\n");',
             "extern const unsigned char weights[];",
-            f"static char scratch[{max(1, self._scratch)}] __attribute__((aligned(64)));",
+            *self._room(),
             *self._buffers,
             "static void infer(void) {",
             *self._lines,
