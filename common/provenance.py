@@ -9,7 +9,6 @@ import resource
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -38,15 +37,26 @@ def loaded_versions() -> dict[str, str]:
     """Versions of the distributions that this process has imported anything from."""
     from common.hardware.machine import versions
 
-    owners = _owners()
     modules = {name.partition(".")[0] for name in sys.modules}
-    names = {distribution for module in modules for distribution in owners.get(module, ())}
-    return versions(sorted(names))
+    found = {each.metadata["Name"] for owned, each in _owners() if not owned.isdisjoint(modules)}
+    return versions(sorted(found))
 
 
 @functools.cache
-def _owners() -> Mapping[str, list[str]]:
-    return importlib.metadata.packages_distributions()
+def _owners() -> list[tuple[set[str], importlib.metadata.Distribution]]:
+    """Every distribution with its modules.
+
+    ``importlib.metadata.packages_distributions`` parses every list of files in full: 0.6 s.
+    """
+    return [(_modules(each), each) for each in importlib.metadata.distributions()]
+
+
+def _modules(distribution: importlib.metadata.Distribution) -> set[str]:
+    if declared := distribution.read_text("top_level.txt"):
+        return set(declared.split())
+    lines = (distribution.read_text("RECORD") or "").splitlines()
+    files = (line.partition(",")[0] for line in lines)
+    return {file.partition("/")[0].removesuffix(".py") for file in files if file.endswith(".py")}
 
 
 def without_folders(text: str) -> str:

@@ -15,11 +15,11 @@ import json
 import logging
 import math
 import traceback
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from common.errors import ConfigError, DataError, MissingExtra, RepriseError, did_you_mean, known
+from common.errors import ConfigError, DataError, MissingExtra, RepriseError, did_you_mean
 from common.journal import Journal, Notes
 from common.papers import Paper
 from common.provenance import Execution, without_folders
@@ -35,21 +35,19 @@ from common.results import (
     metered_totals,
     write_json,
 )
+from common.run_data import RunData
 from common.sources import experiment_code
 
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
-    from common.data import Dataset
-
 log = logging.getLogger(__name__)
 C = TypeVar("C", bound=Hashable)
-DATA_MODES = ("auto", "real", "synthetic")
 PARTIAL = "observations.partial.jsonl"
 
 
-class Run:
+class Run(RunData):
     """Context of one experiment.
 
     Parameters
@@ -91,20 +89,18 @@ class Run:
         overrides: Mapping[str, Any] | None = None,
         language_model: str = "",
     ) -> None:
-        known(data_mode, DATA_MODES, "data mode")
+        super().__init__(paper, data_mode)
         declared = paper.experiment(experiment)
         if target not in declared.targets:
             raise ConfigError(
                 f"{paper.slug} {experiment} has no target {target!r}"
                 f"{did_you_mean(target, declared.targets)}"
             )
-        self.paper = paper
         self.declared = declared
         self.size = size
         self.target = target
         if language_model and not declared.language_model:
             raise ConfigError(f"{paper.slug} {experiment} uses no language model; leave it away")
-        self.data_mode = data_mode
         self.language_model = language_model or declared.language_model
         self.params = declared.resolve(size, dict(overrides or {}))
         self.folder = Folder(Path(results), size, target, paper.slug, experiment)
@@ -128,105 +124,6 @@ class Run:
 
         text = json.dumps([self.paper.slug, self.folder.experiment, *map(str, key)])
         return np.random.default_rng(int.from_bytes(hashlib.sha256(text.encode()).digest()[:8]))
-
-    # -- data ------------------------------------------------------------------------------
-
-    def dataset(
-        self,
-        name: str,
-        *,
-        label: str | None = None,
-        files: Sequence[str] | None = None,
-        alias: str | None = None,
-    ) -> Dataset | None:
-        """Return a registered dataset, or None when a stand-in has to take its place.
-
-        Parameters
-        ----------
-        name : str
-            Dataset of the registry.
-        label : str, optional
-            Overrides the data's label, for a dataset that plays another one's part
-            (``"substitute"``).
-        files : sequence of str, optional
-            Only these files of it.
-        alias : str, optional
-            What observations call it, for one of several graphs that share a registry entry.
-
-        Raises
-        ------
-        DataError
-            If the data is corrupted, or missing while ``data_mode="real"``.
-        """
-        from common.data import DataUnavailable, resolve
-
-        try:
-            found = resolve(name, mode=self.data_mode, files=files)
-        except DataUnavailable as error:
-            if self.data_mode == "real":
-                raise
-            self._notes.stand_ins[name] = error.reason
-            log.warning("STAND-IN: %s is not available, going on without it (%s)", name, error)
-            return None
-        provenance = {**found.provenance(), "label": label or found.label}
-        self._notes.datasets[alias or name] = provenance
-        return found
-
-    def recorded(self, relative: str, *, name: str) -> Path | None:
-        """Return a file of the project's own recordings, labelled ``substitute``.
-
-        Under ``--data synthetic`` nothing recorded is used either and the answer is None.
-        """
-        if self.data_mode == "synthetic":
-            return None
-        path = self.paper.path("recorded", relative)
-        if not path.is_file():
-            raise DataError(f"{path}: no such recording")
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()
-        provenance = {"label": "substitute", "source": "recorded", "sha256": digest}
-        self._notes.datasets[name] = provenance
-        return path
-
-    def synthetic(self, name: str, description: str) -> None:
-        """Declare generated data, so that its label travels with every number made from it."""
-        self._declare(name, "synthetic", "generator", description)
-
-    def substitute(self, name: str, description: str, **facts: Any) -> None:
-        """Declare real data of this machine that stands for the paper's, and what identifies it.
-
-        ``facts`` go into the record, such as a model's fingerprint.
-        """
-        self._declare(name, "substitute", "this machine", description, **facts)
-
-    def own_data(self, name: str, files: Mapping[str, Path]) -> None:
-        """Declare the paper's own data in files that the user brought and nobody may pass on.
-
-        Parameters
-        ----------
-        name : str
-            What observations call it; they are labelled ``original``.
-        files : mapping
-            Name, without any folder, to path. Names, digests and sizes go into the record.
-
-        Raises
-        ------
-        DataError
-            If there is no file, one is missing, or a name holds a folder.
-        """
-        if not files:
-            raise DataError(f"own data {name!r} without a file; use run.synthetic for a stand-in")
-        for file, path in files.items():
-            if Path(file).name != file or not path.is_file():
-                raise DataError(f"own data {name!r}: {file!r} is no file, or its name has a folder")
-        facts = {
-            "sha256": {n: hashlib.sha256(p.read_bytes()).hexdigest() for n, p in files.items()},
-            "bytes": {n: p.stat().st_size for n, p in files.items()},
-        }
-        self._declare(name, "original", "user", "the user's own copy", **facts)
-
-    def _declare(self, name: str, label: str, source: str, description: str, **facts: Any) -> None:
-        declared = {"label": label, "source": source, "description": description, **facts}
-        self._notes.datasets[name] = declared
 
     # -- work ------------------------------------------------------------------------------
 
