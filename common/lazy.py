@@ -1,10 +1,14 @@
-"""Public names of a package that are imported on first use."""
+"""Imports on first use: public names of a package, and what a library imports in vain."""
 
 from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec, PathFinder
+from importlib.util import LazyLoader
+from types import ModuleType
 from typing import Any
 
 
@@ -41,3 +45,41 @@ def lazy(
         return sorted(sys.modules[package].__all__)
 
     return getattribute, names
+
+
+def defer(*modules: str) -> None:
+    """Let modules that are not loaded yet load when something in them is first asked for.
+
+    For what a library imports at its own start, at a price, and this project does not use.
+
+    Parameters
+    ----------
+    *modules : str
+        Full names. A module that does not exist stays an error of whoever imports it.
+
+    Examples
+    --------
+    >>> defer("xml.dom.pulldom")
+    >>> import xml.dom.pulldom
+    >>> "START_ELEMENT" in object.__getattribute__(xml.dom.pulldom, "__dict__")
+    False
+    >>> xml.dom.pulldom.START_ELEMENT
+    'START_ELEMENT'
+    """
+    sys.meta_path.insert(0, _Deferred(modules))
+
+
+class _Deferred(MetaPathFinder):
+    """Finds the modules named, with the standard library's lazy loader."""
+
+    def __init__(self, modules: Sequence[str]) -> None:
+        self._modules = frozenset(modules)
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """See :class:`importlib.abc.MetaPathFinder`."""
+        spec = PathFinder.find_spec(fullname, path) if fullname in self._modules else None
+        if spec is not None and spec.loader is not None:
+            spec.loader = LazyLoader(spec.loader)
+        return spec

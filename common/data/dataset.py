@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -42,10 +42,6 @@ class Dataset:
     licence: str
     citation: str
     url: str
-
-    def as_substitute(self) -> Dataset:
-        """Return the same data, labelled as playing another dataset's part."""
-        return replace(self, label="substitute")
 
     def provenance(self) -> dict[str, Any]:
         """Return what a result has to say about its data; holds no path of this machine."""

@@ -76,10 +76,6 @@ def _place(problem: Problem, model: int, setting: int) -> int:
     return int(np.flatnonzero(here)[0])
 
 
-def _fastest_setting(problem: Problem, model: int) -> int:
-    return int(problem.profile.final_latency[model].argmin())
-
-
 def app_only(problem: Problem) -> Scheme:
     """One anytime network at the default, the highest, setting; stopped at the deadline."""
     model = largest_anytime(problem.profile)

@@ -111,7 +111,7 @@ def gather(cache: torch.Tensor, slots: torch.Tensor, paging: Paging) -> torch.Te
         On the cache's device.
     paging : Paging
     """
-    block, offset = _blocks(cache, slots, paging)
+    block, offset = _blocks(cache, slots)
     if paging.kind == "split":
         return cache[:, block, offset]
     if paging.kind == "joined":
@@ -124,7 +124,7 @@ def scatter(
     cache: torch.Tensor, slots: torch.Tensor, kv: torch.Tensor, paging: Paging
 ) -> torch.Tensor:
     """Write keys and values [2, tokens, heads, dim] to some slots; returns ``cache``."""
-    block, offset = _blocks(cache, slots, paging)
+    block, offset = _blocks(cache, slots)
     kv = kv.to(device=cache.device, dtype=cache.dtype)
     if paging.kind == "split":
         cache[:, block, offset] = kv
@@ -147,9 +147,7 @@ def slots_of(blocks: Sequence[int], block: int, start: int, end: int) -> torch.T
     return torch.tensor(blocks, dtype=torch.long)[tokens // block] * block + tokens % block
 
 
-def _blocks(
-    cache: torch.Tensor, slots: torch.Tensor, paging: Paging
-) -> tuple[torch.Tensor, torch.Tensor]:
+def _blocks(cache: torch.Tensor, slots: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     size = cache.shape[2]  # tokens of a block, in all layouts
     return slots // size, slots % size
 

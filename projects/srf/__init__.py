@@ -7,6 +7,7 @@ AddSketchedFeatures(dim=16, num_sketches=1, kernel='rbf', ...)
 
 from __future__ import annotations
 
+import common.graphs  # noqa: F401  PyTorch Geometric without its datasets
 from common.lazy import lazy
 
 _HOME = {

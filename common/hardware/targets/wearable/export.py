@@ -11,7 +11,7 @@ import hashlib
 import logging
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -79,10 +79,6 @@ class Export:
     max_abs_difference: float
     scale: float
     kept_float: tuple[str, ...] = ()
-
-    def as_dict(self) -> dict[str, Any]:
-        """Everything but the folder, ready for JSON."""
-        return {**asdict(self), "path": self.path.name}
 
 
 def export_onnx(
