@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from common.plotting import colours, figure, interval_table, markers
+from common.plotting import colours, figure, interval_table, markers, message_figure
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,6 +21,12 @@ BARS = {
         UNIFIED,
         ("front end", "sound encoder", "motion encoder", "fusion and head"),
     ),
+}
+
+# What a counted bar adds up, by its label, and the variant that is counted as a whole.
+COUNTED = {
+    "separate, front end in C": (("front end, C", "network"), "separate, C"),
+    UNIFIED: (("front end", "network"), "classifier"),
 }
 
 
@@ -74,6 +80,32 @@ def wearable(observations: pd.DataFrame) -> Figure:
     handles, labels = axes[0, -1].get_legend_handles_labels()
     unique = dict(zip(labels, handles, strict=True))
     axes[0, -1].legend(unique.values(), unique.keys(), loc="center left", bbox_to_anchor=(1, 0.5))
+    return fig
+
+
+def instructions(observations: pd.DataFrame) -> Figure:
+    """Counted instructions of a window, separate and unified, stacked."""
+    rows = observations[
+        (observations["metric"] == "instructions") & (observations["precision"] == "fp32")
+    ]
+    millions = rows.groupby("variant")["value"].first() / 1e6
+    if not {part for parts, _ in COUNTED.values() for part in parts} <= {*millions.index}:
+        return message_figure("Emulated instructions", "not counted here: `reprise doctor`")
+    fig, ax = figure(1, 1, width=9, height=2.2)
+    palette, labelled = colours(part for parts, _ in COUNTED.values() for part in parts), set()
+    for place, (parts, whole) in enumerate(COUNTED.values()):
+        left = 0.0
+        for part in parts:
+            label = None if part in labelled else f"{part}: {millions[part]:.2f}"
+            ax.barh(place, millions[part], left=left, color=palette[part], label=label)
+            labelled.add(part)
+            left += millions[part]
+        ax.vlines(millions[whole], place - 0.45, place + 0.45, color="#222222")
+    ax.set_yticks(range(len(COUNTED)), COUNTED)
+    ax.set_ylim(len(COUNTED) - 0.5, -0.5)
+    ax.grid(axis="y", visible=False)
+    ax.set_xlabel("instructions of a window [million]")
+    ax.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
     return fig
 
 

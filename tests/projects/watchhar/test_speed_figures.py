@@ -32,6 +32,19 @@ def test_chips_are_drawn_with_their_range_and_the_published_time():
     assert [11.8, 11.8] in [list(line) for line in lines]
 
 
+def test_counts_are_stacked_beside_the_whole():
+    counts = {"front end": 0.5, "front end, C": 0.25, "network": 16, "classifier": 16.4}
+    counts["separate, C"] = 16.25
+    frame = pd.DataFrame({"variant": counts.keys(), "value": [1e6 * n for n in counts.values()]})
+    frame = frame.assign(metric="instructions", precision="fp32")
+    (ax,) = speed_figures.instructions(frame).axes
+    assert [patch.get_width() for patch in ax.patches] == [0.25, 16.0, 0.5, 16.0]
+    lines = [path[0, 0] for lines in ax.collections for path in lines.get_segments()]
+    assert lines == [16.25, 16.4]
+    without = frame[frame["variant"] == "classifier"]
+    assert speed_figures.instructions(without).axes, "says that nothing was counted"
+
+
 def test_precisions_are_placed_by_size():
     sizes = [
         {"variant": v, "metric": "bytes", "value": b} for v, b in (("fp32", 8e6), ("int8", 2e6))
