@@ -206,12 +206,13 @@ def exports(
 
     Eight bits are calibrated on them; the ONNX formats are made from one float file.
     """
+    for name in formats:
+        known(name, ("fp32", *FORMATS), "format")
     whole = export_onnx(model, windows[0], folder / "fp32.onnx", checks=windows[1:])
     made = {"fp32": whole}
     for name in formats:
         if name != "fp32":
-            make = FORMATS[known(name, FORMATS, "format")]
-            made[name] = make(model, windows, folder / name.replace(" ", "-"), whole)
+            made[name] = FORMATS[name](model, windows, folder / name.replace(" ", "-"), whole)
     return {name: made[name] for name in formats}
 
 

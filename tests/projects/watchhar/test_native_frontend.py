@@ -2,9 +2,9 @@
 
 import shutil
 import warnings
-from functools import partial
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -16,13 +16,12 @@ from common.hardware.probe import Probe
 from common.hardware.targets.wearable import probing, profile_program
 from common.hardware.targets.wearable.emulate import (
     EmulationError,
-    compare,
     compile_program,
-    count_program,
     run_program,
 )
 from projects.watchhar.frontend import FrontEnd, host_log_mel
 from projects.watchhar.native_frontend import log_mel_program
+from projects.watchhar.speed_study import in_turn
 
 needs_gcc = pytest.mark.skipif(not shutil.which("gcc"), reason="gcc is not installed")
 needs_qemu = pytest.mark.skipif(not probing.emulator(), reason=probing.emulator().reason)
@@ -82,16 +81,29 @@ def test_a_cosine_of_a_bin_has_its_power_in_closed_form():
 @needs_qemu
 def test_it_is_counted_exactly_and_not_if_it_is_another_one():
     layer, audio = front_end(), noise(950)
-    program = log_mel_program(layer, 950)
-    expected = layer(torch.from_numpy(audio)[None]).numpy()
-    check = partial(compare, [expected], name="front end", reference="the layers")
-    count = count_program(program, [audio], check, repeats=2)
-    assert len(set(count.repeats)) == 1 and count.difference < 1e-3
+    options = {"name": "front end", "targets": ["emulator"]}
+    program, expected = log_mel_program(layer, 950), layer(torch.from_numpy(audio)[None]).numpy()
+    (row,) = profile_program(program, [audio], [expected], **options).to_dict("records")
+    assert (row["quantity"], row["measurement"]) == ("instructions", "emulated")
+    assert row["low"] == row["value"] == row["high"], "the same number each time"
     # a logarithm a filter and frame at least, and less than the plain product of all bins
-    assert 64 * 96 * 10 < count.instructions < 64 * 96 * 32 * 32
-    wrong = partial(compare, [expected + 1], name="front end", reference="the layers")
-    with pytest.raises(EmulationError, match="front end differs from the layers by 1, more than"):
-        count_program(program, [audio], wrong, inferences=1, repeats=1)
+    assert 64 * 96 * 10 < row["value"] < 64 * 96 * 32 * 32
+    with pytest.raises(EmulationError, match="front end differs from what is expected by "):
+        profile_program(program, [audio / 2], [expected], **options)
+
+
+def test_the_separate_pipeline_is_a_sum_or_has_the_reason():
+    columns = ["target", "quantity", "value", "low", "high", "note"]
+    counts = [("emulator", "instructions", n, n, n, "") for n in (3.0, 40.0)]
+    front, network, other = (
+        pd.DataFrame([row], columns=columns)
+        for row in (*counts, ("emulator", "skipped", np.nan, np.nan, np.nan, "no emulator"))
+    )
+    network = pd.concat([network, network.assign(target="x86", quantity="latency")])
+    (row,) = in_turn(front, network).to_dict("records")
+    assert (row["quantity"], row["value"], row["high"]) == ("instructions", 43.0, 43.0)
+    (row,) = in_turn(other, other).to_dict("records")
+    assert (row["quantity"], row["note"]) == ("skipped", "no emulator")
 
 
 def test_without_emulator_and_watch_a_program_has_reasons(monkeypatch):
