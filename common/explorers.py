@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 _NEEDED = {
     "curve": ("metrics", "x"),
+    "dots": ("metrics", "rows"),
     "timeline": ("panels", "x"),
     "heat": ("metrics", "rows", "columns"),
     "spans": ("metrics", "rows"),
@@ -24,9 +25,12 @@ class Explorer(Model):
     """One chart over the observations of an experiment.
 
     ``curve``
-        One of ``metrics`` against ``x``, a line per value of ``lines`` that can be switched off;
-        at first those of ``shown``, or all. ``x`` is a column, or, with ``along``, a metric: the
-        values of that column pair the two.
+        One of ``metrics`` against ``x``, a line per value of ``lines``, and of the columns
+        ``split``, that can be switched off; at first those of ``shown``, or all. ``x`` is a column,
+        or, with ``along``, a metric: the values of that column pair the two.
+    ``dots``
+        One of ``metrics`` per value of ``rows``: the mean over data sets and items with its 95 %
+        interval.
     ``timeline``
         One panel per list of metrics in ``panels`` over the column ``x``; grey where the metric
         ``shade`` is above zero; ``bands`` names the metric that is a metric's standard deviation.
@@ -40,7 +44,7 @@ class Explorer(Model):
     ``where`` filters as in a claim; of each column of ``choose`` the reader picks one value.
     """
 
-    kind: Literal["curve", "timeline", "heat", "spans"]
+    kind: Literal["curve", "dots", "timeline", "heat", "spans"]
     title: str
     caption: str
     experiment: str
@@ -50,6 +54,7 @@ class Explorer(Model):
     x: str = ""
     along: str = ""
     lines: str = "variant"
+    split: tuple[str, ...] = ()
     shown: tuple[str, ...] = ()
     log: tuple[Literal["x", "y"], ...] = ()
     panels: tuple[tuple[str, ...], ...] = ()
@@ -80,7 +85,9 @@ class Explorer(Model):
     @property
     def named_columns(self) -> tuple[str, ...]:
         """All columns that the chart reads."""
-        curve = [self.along or self.x, self.lines] if self.kind == "curve" else [self.x]
+        curve = [self.x]
+        if self.kind == "curve":
+            curve = [self.along or self.x, self.lines, *self.split]
         return tuple(
             name for name in (*self.where, *self.choose, *curve, self.rows, self.columns) if name
         )

@@ -13,7 +13,16 @@ STYLE = """<style>
 [data-testid="stMainBlockContainer"] h3 {font-size: 1.15rem}
 [data-testid="stMainBlockContainer"] a:focus-visible {outline: 3px solid #E69F00 !important;
   outline-offset: 2px}
+[data-testid="stCaptionContainer"] {opacity: 0.8}
 .small {font-size: 0.85rem; opacity: 0.8; margin: 0}
+.papers {display: grid; grid-template-columns: minmax(13rem, 20rem) 1fr; gap: 1rem 1.5rem;
+  margin: 0.6rem 0 1rem}
+@media (max-width: 60rem) {.papers {grid-template-columns: 1fr; gap: 0.4rem}
+  .papers > :nth-child(odd) {margin-top: 0.6rem}}
+.tiles {display: flex; flex-wrap: wrap; gap: 0.5rem; margin: 0.1rem 0 0.4rem}
+.tiles a {width: 1.8rem; height: 1.8rem; display: flex; align-items: center;
+  justify-content: center; border-radius: 0.35rem; font-weight: 700}
+[data-testid="stMainBlockContainer"] .tiles a {color: #111111; text-decoration: none}
 .figures {display: grid; gap: 1.5rem; grid-template-columns: repeat(auto-fit, minmax(18rem, 1fr))}
 .figures figure {margin: 0; max-width: 48rem}
 .figures img {width: 100%; border-radius: 0.35rem}

@@ -67,18 +67,20 @@ def interval_chart(
                 showlegend=len(series) > 1,
             )
         )
-    if reference is not None:
-        figure.add_vline(x=reference, line_dash="dash", line_color=NEUTRAL)
-    figure.update_yaxes(
-        tickvals=list(range(len(methods))),
-        ticktext=[plain(method) for method in methods],
-        range=[-0.6, len(methods) - 0.4],
-        fixedrange=True,
-        automargin=True,
-    )
-    figure.update_xaxes(title=plain(xlabel), zeroline=False, fixedrange=True, nticks=6)
     rows_high = max(34, 20 * len(series))
-    return finish(figure, height=90 + rows_high * len(methods) + 24 * len(series))
+    return finish(
+        figure,
+        height=90 + rows_high * len(methods) + 24 * len(series),
+        shapes=[] if reference is None else [upright(reference)],
+        yaxis={
+            "tickvals": list(range(len(methods))),
+            "ticktext": [plain(method) for method in methods],
+            "range": [-0.6, len(methods) - 0.4],
+            "fixedrange": True,
+            "automargin": True,
+        },
+        xaxis={"title": plain(xlabel), "zeroline": False, "fixedrange": True, "nticks": 6},
+    )
 
 
 def _bars(values: Any, lows: Any, highs: Any, colour: str) -> dict[str, Any]:
@@ -99,7 +101,14 @@ def plain(text: str) -> str:
     return text.replace("<", "&lt;").replace("%{", "% {")
 
 
-def finish(figure: go.Figure, height: int) -> go.Figure:
+def upright(x: float) -> dict[str, Any]:
+    """Dashed line from top to bottom."""
+    line = {"dash": "dash", "color": NEUTRAL}
+    return {"type": "line", "x0": x, "x1": x, "y0": 0, "y1": 1, "yref": "paper", "line": line}
+
+
+def finish(figure: go.Figure, height: int, **layout: Any) -> go.Figure:
+    """Lay a chart out, all at once: plotly looks over the whole figure at every change."""
     return figure.update_layout(
         height=height,
         margin={"l": 8, "r": 8, "t": 8, "b": 8},
@@ -107,4 +116,5 @@ def finish(figure: go.Figure, height: int) -> go.Figure:
         plot_bgcolor="rgba(0,0,0,0)",
         legend={"orientation": "h", "yanchor": "bottom", "y": 1.02, "x": 0},
         font={"size": 13},
+        **layout,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from common.compare import UNIT, ratio
 from common.plotting import interval_table
@@ -44,12 +44,17 @@ def parameter_columns(rows: pd.DataFrame) -> list[str]:
     ]
 
 
-def method_names(rows: pd.DataFrame, split: Iterable[str]) -> pd.Series:
-    """Variant, with the chosen parameters behind it."""
-    names = rows["variant"].astype(str)
-    for column in split:
-        names = names + f", {column}=" + rows[column].astype(str)
+def method_names(rows: pd.DataFrame, split: Iterable[str], column: str = "variant") -> pd.Series:
+    """Variant, or what another column holds, with the chosen parameters behind it."""
+    names = rows[column].map(_short)
+    for parameter in split:
+        names = names + f", {parameter}=" + rows[parameter].map(_short)
     return names
+
+
+def _short(value: Any) -> str:
+    """A whole number as one, though a column with gaps holds it as a fraction."""
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def means(rows: pd.DataFrame) -> pd.DataFrame:

@@ -11,6 +11,8 @@ import threading
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlparse
+from urllib.request import url2pathname
 
 import yaml
 
@@ -22,7 +24,6 @@ from common.tracking.layout import CLAIM, EXPERIMENT_PREFIX, FIGURES, PAPER, REC
 if TYPE_CHECKING:
     import pandas as pd
     from mlflow.entities import Run as TrackedRun
-    from mlflow.tracking import MlflowClient
 
 # Tags of a run that become columns as they are.
 _TEXTS = (
@@ -52,7 +53,7 @@ _TEXTS = (
     "content",
 )
 _NUMBERS = ("seconds", "cpu_seconds", "peak_memory_mb", "rows")
-RUN_COLUMNS = ("run_id", *_TEXTS, "dirty", *_NUMBERS, "energy")
+RUN_COLUMNS = ("run_id", "artifacts", *_TEXTS, "dirty", *_NUMBERS, "energy")
 PAPER_COLUMNS = ("paper", "title", "authors", "venue", "year", "url", "group", "summary")
 _VERDICT_FIELDS = tuple(field.name for field in fields(Verdict))
 _VERDICT_NUMBERS = ("estimate", "low", "high", "accept_low", "accept_high", "n", "place")
@@ -139,10 +140,8 @@ def _load(uri: str, moment: str) -> Snapshot:
         papers=pd.DataFrame(
             [paper for paper in papers if paper["paper"] in with_runs], columns=list(PAPER_COLUMNS)
         ).sort_values("paper", ignore_index=True),
-        runs=_newest_first(pd.DataFrame(runs, columns=list(RUN_COLUMNS))),
-        verdicts=_numbers(
-            _newest_first(pd.DataFrame(verdicts, columns=list(VERDICT_COLUMNS))), _VERDICT_NUMBERS
-        ),
+        runs=_newest_first(runs, RUN_COLUMNS, _NUMBERS),
+        verdicts=_newest_first(verdicts, VERDICT_COLUMNS, _VERDICT_NUMBERS),
     )
 
 
@@ -164,55 +163,71 @@ def current(verdicts: pd.DataFrame, *, across_machines: bool = False) -> pd.Data
 # -- artifacts -----------------------------------------------------------------------------
 
 
-def artifact(uri: str, run_id: str, path: str, content: str = "") -> bytes | None:
+def artifact(uri: str, run: Any, path: str) -> bytes | None:
     """Read one small file of a run; None when the store does not hold it.
 
-    ``content`` is the run's digest of the same name: a new one means that the cached file is old.
+    Parameters
+    ----------
+    uri : str
+        Tracking URI.
+    run : namedtuple
+        Row of ``Snapshot.runs``.
+    path : str
+        Name of the file among the run's artifacts.
     """
     from mlflow.exceptions import MlflowException
 
     try:
-        return _download(uri, run_id, path, content)
+        return _read(uri, f"{run.artifacts}/{path}", run.content)
     except (MlflowException, OSError):
         return None
 
 
 @functools.lru_cache(maxsize=512)
-def _download(uri: str, run_id: str, path: str, content: str) -> bytes:
+def _read(uri: str, address: str, content: str) -> bytes:
+    """Read a file; ``content`` is the run's digest: a new one means that the old file is stale."""
+    if address.startswith("file:"):
+        return Path(url2pathname(urlparse(address).path)).read_bytes()
+    from mlflow.artifacts import download_artifacts
+
+    # Asked for by run instead, MLflow would look the run up again, twice for each file.
     with tempfile.TemporaryDirectory() as folder:
-        return Path(_client(uri).download_artifacts(run_id, path, folder)).read_bytes()
-
-
-@functools.lru_cache(maxsize=4)
-def _client(uri: str) -> MlflowClient:
-    """Client for reading many files, without asking before each whether the store is there."""
-    return connect(uri)
+        found = download_artifacts(artifact_uri=address, dst_path=folder, tracking_uri=uri)
+        return Path(found).read_bytes()
 
 
 def observations(uri: str, run: Any) -> pd.DataFrame:
-    """Read the observations of a run; an empty frame when the store does not hold them."""
+    """Read the observations of a run; an empty frame when the store does not hold them.
+
+    The frame is shared, as a snapshot is.
+    """
     import pandas as pd
 
-    content = artifact(uri, run.run_id, OBSERVATIONS, run.content)
-    if content is None:
-        return pd.DataFrame(columns=list(COLUMNS))
+    content = artifact(uri, run, OBSERVATIONS)
+    return pd.DataFrame(columns=list(COLUMNS)) if content is None else _parquet(content)
+
+
+@functools.lru_cache(maxsize=16)
+def _parquet(content: bytes) -> pd.DataFrame:
+    import pandas as pd
+
     return pd.read_parquet(io.BytesIO(content))
 
 
 def record(uri: str, run: Any) -> dict[str, Any]:
     """Read ``run.json`` of a run; empty when the store does not hold it."""
-    content = artifact(uri, run.run_id, RECORD, run.content)
+    content = artifact(uri, run, RECORD)
     return json.loads(content) if content else {}
 
 
 def declaration(uri: str, run: Any) -> dict[str, Any]:
     """Read the paper's ``paper.yaml`` as it was when the run was synced."""
-    return _yaml(artifact(uri, run.run_id, f"{PAPER}/paper.yaml", run.content) or b"")
+    return _yaml(artifact(uri, run, f"{PAPER}/paper.yaml") or b"")
 
 
 def claim_notes(uri: str, run: Any) -> dict[str, str]:
     """Notes that ``claims.yaml`` adds to claims, by claim."""
-    claims = _yaml(artifact(uri, run.run_id, f"{PAPER}/claims.yaml", run.content) or b"")
+    claims = _yaml(artifact(uri, run, f"{PAPER}/claims.yaml") or b"")
     return {c["id"]: c["note"] for c in claims.get("claims") or [] if c.get("note")}
 
 
@@ -225,13 +240,13 @@ def _yaml(content: bytes) -> dict[str, Any]:
 
 def recorded(uri: str, run: Any) -> list[Any]:
     """Verdicts that the project stood behind when the run was synced; empty where none are."""
-    content = artifact(uri, run.run_id, f"{PAPER}/{RECORDED}", run.content)
+    content = artifact(uri, run, f"{PAPER}/{RECORDED}")
     return _parsed(content.decode("utf-8", "replace"), list) if content else []
 
 
 def card(uri: str, run: Any) -> str:
     """Read the paper card as it was when the run was synced."""
-    content = artifact(uri, run.run_id, f"{PAPER}/README.md", run.content)
+    content = artifact(uri, run, f"{PAPER}/README.md")
     return content.decode("utf-8", "replace") if content else ""
 
 
@@ -270,10 +285,12 @@ def figures(uri: str, runs: pd.DataFrame, declared: dict[str, Any]) -> dict[str,
         The paper's ``paper.yaml``.
     """
     images = {}
+    rows = list(runs.itertuples())
     for name, told in (declared.get("figures") or {}).items():
-        holders = runs[runs["experiment"].isin(told.get("experiments", ()))]
-        for run in holders.itertuples():
-            if content := artifact(uri, run.run_id, f"{FIGURES}/{name}.png", run.content):
+        for run in rows:
+            if run.experiment not in told.get("experiments", ()):
+                continue
+            if content := artifact(uri, run, f"{FIGURES}/{name}.png"):
                 images[name] = content
                 break
     return images
@@ -297,6 +314,7 @@ def _run_row(run: TrackedRun) -> dict[str, Any]:
     tags = run.data.tags
     row: dict[str, Any] = {name: tags.get(f"{TAG}{name}", "") for name in _TEXTS}
     row["run_id"] = run.info.run_id
+    row["artifacts"] = run.info.artifact_uri
     row["machine_label"] = row["machine_label"] or row["machine"]
     row["dirty"] = tags.get(f"{TAG}dirty") == "true"
     for name in _NUMBERS:
@@ -341,11 +359,12 @@ def _parsed(text: str, kind: type) -> Any:
     return parsed if isinstance(parsed, kind) else kind()
 
 
-def _newest_first(frame: pd.DataFrame) -> pd.DataFrame:
-    return frame.sort_values("finished", ascending=False, ignore_index=True, kind="stable")
-
-
-def _numbers(frame: pd.DataFrame, columns: tuple[str, ...]) -> pd.DataFrame:
+def _newest_first(
+    rows: list[dict[str, Any]], columns: tuple[str, ...], numbers: tuple[str, ...]
+) -> pd.DataFrame:
     import pandas as pd
 
-    return frame.assign(**{name: pd.to_numeric(frame[name]) for name in columns})
+    # As plain objects: pages take these frames apart row by row, which Arrow's texts make slow.
+    frame = pd.DataFrame(rows, columns=list(columns), dtype=object)
+    frame = frame.assign(**{name: pd.to_numeric(frame[name]) for name in numbers})
+    return frame.sort_values("finished", ascending=False, ignore_index=True, kind="stable")

@@ -65,7 +65,7 @@ def _show(slug: str, name: str, explorer: Explorer, runs: pd.DataFrame) -> None:
         rows = rows[rows[column] == value]
     rows = rows[rows["metric"].isin(explorer.named_metrics)]
     rows, metric = _chosen(explorer, rows)
-    if not len(rows):
+    if not len(rows) or (metric and metric not in set(rows["metric"])):
         st.info("No observation fits this choice.")
         return
     st.html(words.row(words.label_chips(*weakest(rows))))
@@ -84,10 +84,10 @@ def _show(slug: str, name: str, explorer: Explorer, runs: pd.DataFrame) -> None:
 
 
 def _chosen(explorer: Explorer, rows: pd.DataFrame) -> tuple[pd.DataFrame, str]:
-    """Rows of the values that the reader picks, and the metric of a curve."""
+    """Rows of the values that the reader picks, and the metric of a curve or of dots."""
     metric = explorer.metrics[0] if explorer.metrics else ""
     picks = [*explorer.choose]
-    if explorer.kind == "curve" and len(explorer.metrics) > 1:
+    if explorer.kind in ("curve", "dots") and len(explorer.metrics) > 1:
         picks.insert(0, "metric")
     slots = iter(st.columns(len(picks)) if picks else ())
     for column in picks:

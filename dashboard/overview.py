@@ -16,6 +16,11 @@ from dashboard.session import ANY, choose, choose_place, snapshot, uri
 if TYPE_CHECKING:
     import pandas as pd
 
+_ON_A_TILE = (
+    *("paper", "size", "target", "claim", "title", "verdict", "estimate", "unit", "data"),
+    "measurement",
+)
+
 
 def main() -> None:
     st.title("Which claims stood?")
@@ -84,17 +89,13 @@ def _matrix(verdicts: pd.DataFrame, papers: pd.DataFrame) -> str:
     titles = dict(zip(papers["paper"], papers["title"], strict=True))
     rows = [
         _matrix_row(slug, titles.get(slug, ""), claims)
-        for slug, claims in verdicts.groupby("paper")
+        for slug, claims in verdicts[list(_ON_A_TILE)].groupby("paper")
     ]
     legend = (
         f'<span style="border:2px dashed {WARNING};padding:0 0.3rem">dashed</span>'
         " synthetic data, or not measured. A tile leads to its claim."
     )
-    return (
-        f'<div style="display:flex;flex-direction:column;gap:0.8rem;margin-top:0.6rem">'
-        f"{''.join(rows)}</div>"
-        f'<p style="font-size:0.85rem;opacity:0.8;margin:1rem 0 0">{legend}</p>'
-    )
+    return f'<div class="papers">{"".join(rows)}</div><p class="small">{legend}</p>'
 
 
 def _matrix_row(slug: str, title: str, claims: pd.DataFrame) -> str:
@@ -107,12 +108,10 @@ def _matrix_row(slug: str, title: str, claims: pd.DataFrame) -> str:
     counts = ranked["verdict"].value_counts(sort=False)
     summary = ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
     return (
-        '<div style="display:flex;flex-wrap:wrap;gap:0.3rem 1rem;align-items:center">'
-        '<div style="flex:1 1 16rem;min-width:0;max-width:26rem">'
-        f"<b>{words.anchor(address, slug)}</b> "
-        f'<span style="opacity:0.75">{html.escape(title)}</span></div>'
-        f'<div style="display:flex;flex-wrap:wrap;gap:0.5rem">{tiles}</div>'
-        f'<div style="font-size:0.85rem;opacity:0.8">{html.escape(summary)}</div></div>'
+        f"<div><b>{words.anchor(address, slug)}</b> "
+        f'<span class="small">{html.escape(title)}</span></div>'
+        f'<div><div class="tiles">{tiles}</div>'
+        f'<p class="small">{html.escape(summary)}</p></div>'
     )
 
 
@@ -125,10 +124,8 @@ def _tile(claim: dict, address: str) -> str:
     outline = f"outline:2px dashed {WARNING};outline-offset:2px;" if weak else ""
     return (
         f'<a href="{html.escape(address)}&claim={html.escape(claim["claim"])}" target="_self" '
-        f'title="{hint}" aria-label="{hint}" style="width:1.8rem;height:1.8rem;display:flex;'
-        f"align-items:center;justify-content:center;border-radius:0.35rem;{outline}"
-        f"background:{words.verdict_colour(verdict)};"
-        f'color:#111111;font-weight:700;text-decoration:none">'
+        f'title="{hint}" aria-label="{hint}" '
+        f'style="{outline}background:{words.verdict_colour(verdict)}">'
         f"{VERDICT_SYMBOLS.get(verdict, '?')}</a>"
     )
 
@@ -182,11 +179,12 @@ def _address(row: Any) -> str:
 
 def _table(verdicts: pd.DataFrame) -> None:
     ranked = verdicts.sort_values(["paper", "place", "claim"])
-    table = words.claims_table(ranked).assign(
+    table = words.claims_table(ranked)
+    shown = table.assign(
         reason=list(ranked["reason"]),
         page=list(map(_address, ranked.itertuples())),
     )
-    styled = table.style.map(
+    styled = shown.style.map(
         lambda text: (
             f"background-color: {words.verdict_colour(text.partition(' ')[2])}; color: #111111"
         ),
@@ -200,7 +198,7 @@ def _table(verdicts: pd.DataFrame) -> None:
     )
     with st.container(horizontal=True):
         export.csv(ranked, "claims")
-        export.latex(words.claims_table(ranked), "claims")
+        export.latex(table, "claims")
 
 
 if __name__ == "__main__":

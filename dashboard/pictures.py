@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import plotly.graph_objects as go
 
 from common.plotting import PALETTE, VERDICT_COLOURS, colours
-from dashboard.charts import NEUTRAL, SYMBOLS, finish, plain
+from dashboard import comparison
+from dashboard.charts import NEUTRAL, SYMBOLS, finish, interval_chart, plain, upright
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 _LATE = VERDICT_COLOURS["not reproduced"]
 _BUSY = "rgba(138, 138, 138, 0.25)"
 _PANEL_HEIGHT = 170
+# Share of a panel that lies between it and the next.
+_GAP = 0.16
 
 
 def table(explorer: Explorer, rows: pd.DataFrame, metric: str) -> pd.DataFrame:
@@ -34,12 +37,15 @@ def table(explorer: Explorer, rows: pd.DataFrame, metric: str) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        Curve: ``line, x, y``, and ``along`` where points are paired. Timeline: ``x`` and a column
-        per metric. Heat: rows by columns. Spans: ``row, end, mark, limit``, shortest first.
+        Curve: ``line, x, y``, and ``along`` where points are paired. Dots: ``row, value, low,
+        high, n``, largest first. Timeline: ``x`` and a column per metric. Heat: rows by columns.
+        Spans: ``row, end, mark, limit``, shortest first.
     """
     shapes = {"timeline": _timeline_table, "heat": _heat_table, "spans": _spans_table}
     if explorer.kind == "curve":
         return _curve_table(explorer, rows, metric)
+    if explorer.kind == "dots":
+        return _dots_table(explorer, rows, metric)
     return shapes[explorer.kind](explorer, rows)
 
 
@@ -47,6 +53,9 @@ def draw(explorer: Explorer, found: pd.DataFrame, metric: str, units: dict[str, 
     """Chart of a table of :func:`table`; ``units`` are those of the metrics."""
     if explorer.kind == "curve":
         return _curve(explorer, found, metric, units)
+    if explorer.kind == "dots":
+        named = found.rename(columns={"row": "method"}).assign(series="")
+        return interval_chart(named, _axis(metric, units))
     shapes = {"timeline": _timeline, "heat": _heat, "spans": _spans}
     return shapes[explorer.kind](explorer, found, units)
 
@@ -61,13 +70,15 @@ def _axis(name: str, units: dict[str, str]) -> str:
 
 def _curve_table(explorer: Explorer, rows: pd.DataFrame, metric: str) -> pd.DataFrame:
     place = explorer.along or explorer.x
-    keys = [explorer.lines, place]
-    means = rows.groupby([*keys, "metric"], dropna=False, sort=False)["value"].mean().unstack()
-    means = means.reset_index()
-    x = explorer.x if explorer.along else place
-    renamed = means.rename(columns={explorer.lines: "line", x: "x", metric: "y"})
-    kept = ["line", "x", "y", *([explorer.along] if explorer.along else [])]
-    return renamed[kept].dropna(subset=["x", "y"]).sort_values(["line", "x"], ignore_index=True)
+    lines = [explorer.lines, *explorer.split]
+    keys = [*lines, place, "metric"]
+    means = rows.groupby(keys, dropna=False, sort=False)["value"].mean().unstack().reset_index()
+    means = means.dropna(subset=[explorer.x, metric]).sort_values(
+        [*lines, explorer.x], ignore_index=True
+    )
+    means["line"] = comparison.method_names(means, explorer.split, explorer.lines)
+    kept = ["line", explorer.x, metric, *([explorer.along] if explorer.along else [])]
+    return means[kept].rename(columns={explorer.x: "x", metric: "y"})
 
 
 def _curve(
@@ -95,11 +106,22 @@ def _curve(
                 hovertemplate="%{x:.4g}, %{y:.4g} %{text}" if explorer.along else None,
             )
         )
-    for axis in explorer.log:
-        figure.update_layout({f"{axis}axis_type": "log"})
-    figure.update_xaxes(title=_axis(explorer.x, units))
-    figure.update_yaxes(title=_axis(metric, units))
-    return finish(figure, height=470 + 12 * len(names))
+    kinds = dict.fromkeys(explorer.log, "log")
+    return finish(
+        figure,
+        height=470 + 12 * len(names),
+        xaxis={"title": _axis(explorer.x, units), "type": kinds.get("x")},
+        yaxis={"title": _axis(metric, units), "type": kinds.get("y")},
+    )
+
+
+# -- dots ----------------------------------------------------------------------------------
+
+
+def _dots_table(explorer: Explorer, rows: pd.DataFrame, metric: str) -> pd.DataFrame:
+    rows = rows[rows["metric"] == metric]
+    named = rows.assign(method=rows[explorer.rows].astype(str), series="")
+    return comparison.means(named).rename(columns={"method": "row"}).drop(columns="series")
 
 
 # -- timeline ------------------------------------------------------------------------------
@@ -116,62 +138,57 @@ def _timeline_table(explorer: Explorer, rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _timeline(explorer: Explorer, found: pd.DataFrame, units: dict[str, str]) -> go.Figure:
-    from plotly.subplots import make_subplots
-
-    panels = explorer.panels
-    figure = make_subplots(rows=len(panels), cols=1, shared_xaxes=True, vertical_spacing=0.04)
+    panels, figure = explorer.panels, go.Figure()
     palette = colours([name for panel in panels for name in panel])
+    layout: dict[str, Any] = {}
     for place, panel in enumerate(panels, 1):
+        axis = f"y{place if place > 1 else ''}"
         for name in panel:
             if name in explorer.bands:
-                _band(figure, found, name, explorer.bands[name], palette[name], place)
+                figure.add_traces(_band(found, name, explorer.bands[name], palette[name], axis))
+            line = {"color": palette[name], "width": 1.5, "shape": "hv"}
             figure.add_trace(
-                go.Scatter(
-                    name=plain(name),
-                    x=found["x"],
-                    y=found[name],
-                    line={"color": palette[name], "width": 1.5, "shape": "hv"},
-                ),
-                row=place,
-                col=1,
+                go.Scatter(name=plain(name), x=found["x"], y=found[name], line=line, yaxis=axis)
             )
-        figure.update_yaxes(title=_axis(" / ".join(panel), units), row=place, col=1)
+        top = 1 - (place - 1) / len(panels)
+        domain = [top - (1 - _GAP) / len(panels), top]
+        layout[f"yaxis{axis[1:]}"] = {"title": _axis(" / ".join(panel), units), "domain": domain}
     if explorer.shade:
-        _shade(figure, found["x"].to_list(), (found[explorer.shade] > 0).to_list())
-    figure.update_xaxes(title=plain(explorer.x), row=len(panels), col=1)
-    return finish(figure, height=80 + _PANEL_HEIGHT * len(panels))
+        layout["shapes"] = _shade(found["x"].to_list(), (found[explorer.shade] > 0).to_list())
+    layout["xaxis"] = {"title": plain(explorer.x), "anchor": axis}
+    return finish(figure, height=80 + _PANEL_HEIGHT * len(panels), **layout)
 
 
-def _band(
-    figure: go.Figure, found: pd.DataFrame, name: str, sd: str, colour: str, place: int
-) -> None:
-    for side, fill in ((-1, None), (1, "tonexty")):
-        figure.add_trace(
-            go.Scatter(
-                x=found["x"],
-                y=found[name] + side * found[sd],
-                line={"width": 0, "color": colour, "shape": "hv"},
-                fill=fill,
-                name=plain(f"{name} ± {sd}"),
-                showlegend=side > 0,
-                hoverinfo="skip",
-                opacity=0.3,
-            ),
-            row=place,
-            col=1,
+def _band(found: pd.DataFrame, name: str, sd: str, colour: str, axis: str) -> list[go.Scatter]:
+    return [
+        go.Scatter(
+            x=found["x"],
+            y=found[name] + side * found[sd],
+            yaxis=axis,
+            line={"width": 0, "color": colour, "shape": "hv"},
+            fill=fill,
+            name=plain(f"{name} ± {sd}"),
+            showlegend=side > 0,
+            hoverinfo="skip",
+            opacity=0.3,
         )
+        for side, fill in ((-1, None), (1, "tonexty"))
+    ]
 
 
-def _shade(figure: go.Figure, x: list[float], busy: list[bool]) -> None:
+def _shade(x: list[float], busy: list[bool]) -> list[dict[str, Any]]:
     """Grey behind every stretch of true values, on all panels."""
+    shapes = []
     start = None
+    grey = {"type": "rect", "y0": 0, "y1": 1, "yref": "paper", "fillcolor": _BUSY}
     for place, on in enumerate([*busy, False]):
         if on and start is None:
             start = place
         elif not on and start is not None:
-            end = x[min(place, len(x) - 1)]
-            figure.add_vrect(x0=x[start], x1=end, fillcolor=_BUSY, line_width=0, layer="below")
+            ends = {"x0": x[start], "x1": x[min(place, len(x) - 1)]}
+            shapes.append({**grey, **ends, "line": {"width": 0}, "layer": "below"})
             start = None
+    return shapes
 
 
 # -- heat ----------------------------------------------------------------------------------
@@ -206,9 +223,12 @@ def _heat(explorer: Explorer, found: pd.DataFrame, units: dict[str, str]) -> go.
         colorbar={"thickness": 10, "title": "share" if explorer.share else ""},
     )
     figure = go.Figure(shown)
-    figure.update_yaxes(title=plain(explorer.rows), autorange="reversed", automargin=True)
-    figure.update_xaxes(title=plain(explorer.columns), automargin=True, tickangle=-60)
-    return finish(figure, height=260 + 20 * len(found))
+    return finish(
+        figure,
+        height=260 + 20 * len(found),
+        yaxis={"title": plain(explorer.rows), "autorange": "reversed", "automargin": True},
+        xaxis={"title": plain(explorer.columns), "automargin": True, "tickangle": -60},
+    )
 
 
 # -- spans ---------------------------------------------------------------------------------
@@ -250,8 +270,10 @@ def _spans(explorer: Explorer, found: pd.DataFrame, units: dict[str, str]) -> go
             hovertemplate="%{text}: %{x:.4g}<extra></extra>",
         )
     )
-    if len(found):
-        figure.add_vline(x=found["limit"].iloc[0], line_dash="dash", line_color=NEUTRAL)
-    figure.update_xaxes(title=_axis(end, units), rangemode="tozero", zeroline=False)
-    figure.update_yaxes(title=plain(f"{explorer.rows}, by {end}"), showticklabels=False)
-    return finish(figure, height=520)
+    return finish(
+        figure,
+        height=520,
+        shapes=[upright(x) for x in found["limit"][:1]],
+        xaxis={"title": _axis(end, units), "rangemode": "tozero", "zeroline": False},
+        yaxis={"title": plain(f"{explorer.rows}, by {end}"), "showticklabels": False},
+    )

@@ -67,9 +67,12 @@ def command(port: int, headless: bool) -> list[str]:
         "logger.hideWelcomeMessage": "true",
         "browser.gatherUsageStats": "false",
         "client.toolbarMode": "minimal",
-        # named for both, because one colour for all would force the light theme on everybody
+        # Pages say what they show; Streamlit need not look for values that stand alone.
+        "runner.magicEnabled": "false",
+        # One colour for both would force the light theme on everybody, and no blue is legible on
+        # white and on black.
         "theme.light.primaryColor": PALETTE[0],
-        "theme.dark.primaryColor": PALETTE[0],
+        "theme.dark.primaryColor": PALETTE[5],
     }
     flags = [f"--{name}={value}" for name, value in options.items()]
     return [sys.executable, "-m", "dashboard", "run", str(HERE / "app.py"), *flags]

@@ -81,7 +81,7 @@ def test_artifacts_of_a_run(store, snapshot):
     assert data.card_section(data.card(store, run), "licence") == "Traces under CC BY 4.0."
     images = data.figures(store, snapshot.runs, data.declaration(store, run))
     assert list(images) == ["f1_by_method"] and images["f1_by_method"].startswith(b"\x89PNG")
-    assert data.artifact(store, run.run_id, "no/such.file") is None
+    assert data.artifact(store, run, "no/such.file") is None
 
 
 def test_reading_an_absent_store_makes_none(tmp_path):
@@ -105,6 +105,7 @@ def test_state_changes_with_the_store(tmp_path):
 def test_a_spoilt_tag_is_left_out():
     class Info:
         run_id = "r"
+        artifact_uri = "file:///nowhere"
 
     class Data:
         tags = {"claim.a": "not json", "claim.b": "[1]", "claim.c": '{"claim": "c"}'}

@@ -43,6 +43,26 @@ def test_names_of_one_colour_have_symbols_of_their_own():
     assert len({(trace.line.color, trace.marker.symbol) for trace in traces}) == 16
 
 
+def test_lines_split_by_a_column_are_in_order_of_its_numbers():
+    levels = [("a", 16, 0, "f1", 1.0), ("a", 2, 0, "f1", 2.0), ("b", np.nan, 0, "f1", 3.0)]
+    rows = observed(*levels, columns="variant level item metric value")
+    chart = explorer(kind="curve", metrics=["f1"], x="item", split=["level"])
+    table = pictures.table(chart, rows, "f1")
+    assert table["line"].tolist() == ["a, level=2", "a, level=16", "b, level=nan"]
+
+
+def test_dots_are_means_with_their_intervals_largest_first():
+    columns = "variant dataset item metric value"
+    numbers = [("a", "d", i, "f1", v) for i, v in enumerate((0.0, 0.2))]
+    numbers += [("b", "d", i, "f1", 0.5) for i in range(2)] + [("b", "d", 0, "other", 9.0)]
+    chart = explorer(kind="dots", metrics=["f1", "other"], rows="variant")
+    table = pictures.table(chart, observed(*numbers, columns=columns), "f1")
+    # of two units, a tenth of the resamples and more lie at either end
+    assert table.values.tolist() == [["b", 0.5, 0.5, 0.5, 2], ["a", 0.1, 0.0, 0.2, 2]]
+    dots = pictures.draw(chart, table, "f1", {"f1": "share"}).data[0]
+    assert list(dots.x) == [0.5, 0.1]
+
+
 def test_timeline_is_in_order_of_numbers_and_shades_what_is_busy():
     columns = "item metric value"
     numbers = [(str(i), m, v) for i in range(12) for m, v in (("mu", i), ("sd", 1), ("on", i > 9))]
@@ -89,6 +109,7 @@ def test_spans_tell_who_crosses_the_limit_and_when_they_were_marked():
     ("told", "message"),
     [
         ({"kind": "curve", "metrics": ["f1"]}, "needs 'x'"),
+        ({"kind": "dots", "metrics": ["f1"]}, "needs 'rows'"),
         ({"kind": "spans", "metrics": ["end"], "rows": "task"}, "needs 3 in 'metrics'"),
         ({"kind": "heat", "metrics": ["n"], "row": "a"}, "unknown key 'row'; did you mean 'rows'"),
     ],

@@ -40,8 +40,11 @@ def test_declared_functions_exist_and_take_one_argument(slug):
 @pytest.mark.parametrize("slug", slugs())
 def test_explorers_name_what_the_paper_observes(slug):
     """The smoke pipeline compares with observations; a name that is nowhere fails here at once."""
+    from common.graphs.snapshots import TIGGER_TEN
+
     sources = "".join(path.read_text() for path in (projects_root() / slug).glob("*.py"))
-    known = {"variant", "dataset", "item", "seed"} | {f"score_{q}" for q in QUANTITIES}
+    known = {"variant", "dataset", "item", "seed", *TIGGER_TEN}
+    known |= {f"score_{q}" for q in QUANTITIES}
     for name, explorer in load_paper(slug).explorers.items():
         for named in (*explorer.named_metrics, *explorer.named_columns):
             said = re.search(rf"\b{re.escape(named)}\b", sources)
