@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -64,9 +65,10 @@ def time_pair(benchmark: Benchmark, repeats: int = 7) -> Timing:
     agreed = benchmark.agreement(*results) if benchmark.agreement else {}
     ours: list[float] = []
     peer: list[float] = []
-    for _ in range(repeats):
-        ours.append(_seconds(benchmark.ours))
-        peer.append(_seconds(benchmark.peer))
+    with _settled():
+        for _ in range(repeats):
+            ours.append(_seconds(benchmark.ours))
+            peer.append(_seconds(benchmark.peer))
     return Timing(
         name=benchmark.name,
         peer_name=benchmark.peer_name,
@@ -89,6 +91,17 @@ def run_benchmarks(slug: str, repeats: int = 7, threads: int = 1) -> list[dict[s
     benchmarks: Sequence[Benchmark] = load_target(f"projects.{slug}.bench:benchmarks")()
     with threadpool_limits(threads):
         return [asdict(time_pair(benchmark, repeats)) for benchmark in benchmarks]
+
+
+@contextlib.contextmanager
+def _settled() -> Iterator[None]:
+    """What is in memory already is left out of the collections between calls, which it delays."""
+    gc.collect()
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
 
 
 def _seconds(call: Callable[[], Any]) -> float:
