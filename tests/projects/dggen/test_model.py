@@ -115,9 +115,18 @@ def test_densities_do_not_depend_on_the_units_of_the_features():
 QUICK = {"epochs": 20, "batch_size": 25, "learning_rate": 1e-2, "identity_dim": 8}
 
 
-def test_training_learns_pairs_and_finds_the_strange_one():
+@pytest.fixture(scope="module")
+def learned():
+    """A model of 300 events whose kind is their user's, and the 100 events after them."""
+    events = stream(400)
+    msg = np.column_stack([events.msg[:, 0], events.src % 3])
+    events = EventStream(events.src, events.dst, events.t, msg)
+    return plain(LAWS, **QUICK).fit(events[:300], progress=False), events[300:]
+
+
+def test_training_learns_pairs_and_finds_the_strange_one(learned):
     """Pages follow users in 4 of 5 events, so dst must come well below the marginal's ln 4."""
-    model, test = plain(LAWS, **QUICK).fit(stream(400)[:300], progress=False), stream(400)[300:]
+    model, test = learned
     assert -model.log_prob(test)["dst"].mean() < 1.0 < np.log(4)
     strange = np.arange(100) % 10 == 0
     usual = 6 + test.src % 4
@@ -310,13 +319,9 @@ def test_both_ends_may_be_the_same_nodes_and_loops_are_optional():
 # -- missing features ----------------------------------------------------------------------
 
 
-def test_imputation_fills_in_what_the_ends_tell():
+def test_imputation_fills_in_what_the_ends_tell(learned):
     """The kind of an event is its user's: a model that learned it can fill it in."""
-    events = stream(500)
-    msg = np.column_stack([events.msg[:, 0], events.src % 3])
-    events = EventStream(events.src, events.dst, events.t, msg)
-    model = plain(LAWS, **QUICK).fit(events[:400], progress=False)
-    test, missing = events[400:], np.zeros((100, 2), dtype=bool)
+    (model, test), missing = learned, np.zeros((100, 2), dtype=bool)
     missing[::2, 1] = True
     blank = EventStream(test.src, test.dst, test.t, np.where(missing, 0, test.msg))
     filled = model.impute(blank, missing)

@@ -59,17 +59,17 @@ def static_job(n: int = 60, seed: int = 0) -> Job:
     return Job.from_tasks(frame, name="static", features=("load", "noise"))
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_frame() -> Callable[..., pd.DataFrame]:
     return series_frame
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_series() -> Callable[..., Job]:
     return series_job
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_static() -> Callable[..., Job]:
     return static_job
 

@@ -54,16 +54,22 @@ def with_ties(job):
 
 
 JOBS = {
-    "far": lambda make_series: generate_job(np.random.default_rng(5), "far-tail", 150),
-    "near": lambda make_series: generate_job(np.random.default_rng(6), "near-tail", 150),
+    "far": lambda make_series: generate_job(np.random.default_rng(5), "far-tail", 90),
+    "near": lambda make_series: generate_job(np.random.default_rng(6), "near-tail", 90),
     "starts apart": lambda make_series: make_series(n=80),
-    "ties": lambda make_series: with_ties(generate_job(np.random.default_rng(5), "far-tail", 200)),
+    "ties": lambda make_series: with_ties(generate_job(np.random.default_rng(5), "far-tail", 120)),
 }
 
 
-@pytest.fixture(params=JOBS)
+@pytest.fixture(scope="module", params=JOBS)
 def job(request, make_series):
     return with_sorted_features(JOBS[request.param](make_series))
+
+
+@pytest.fixture(scope="module")
+def advice(job):
+    """What the monitor says of the whole stream at once."""
+    return monitor(job).update(stream(job))
 
 
 def monitor(job, **options):
@@ -127,29 +133,27 @@ def test_pauses_count_as_running_time(make_series):
     assert (np.array(took) > job.latency + 1).any()
 
 
-def test_small_updates_give_the_advice_of_a_large_one(job):
+def test_small_updates_give_the_advice_of_a_large_one(job, advice):
     events = stream(job)
-    whole = monitor(job).update(events)
     watch, parts = monitor(job), []
     for _, moment in itertools.groupby(events, key=lambda item: item["time"]):
         parts += watch.update(moment)
-    assert parts == whole
-    assert whole
+    assert parts == advice
+    assert advice
 
 
-def test_jobs_do_not_disturb_each_other(job):
-    alone = monitor(job).update(stream(job))
+def test_jobs_do_not_disturb_each_other(job, advice):
     twins = [{**item, "job": name} for item in stream(job) for name in ("j", "k")]
     both = StragglerMonitor(job.threshold(), n_tasks={"j": job.n, "k": job.n}).update(twins)
-    assert [item for item in both if item.job == "j"] == alone
+    assert [item for item in both if item.job == "j"] == advice
     other = [dataclasses.replace(item, job="j", reason="") for item in both if item.job == "k"]
-    assert other == [dataclasses.replace(item, reason="") for item in alone]
+    assert other == [dataclasses.replace(item, reason="") for item in advice]
 
 
-def test_advice_explains_itself(job):
+def test_advice_explains_itself(job, advice):
     tau = job.threshold()
     start = dict(zip(job.tasks.tolist(), job.start[job.first[:-1]], strict=True))
-    for item in monitor(job).update(stream(job)):
+    for item in advice:
         assert item.score >= 1
         assert item.elapsed == pytest.approx(item.time - start[item.task])
         assert item.lead == pytest.approx(tau - item.elapsed)
