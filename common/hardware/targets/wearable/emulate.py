@@ -89,7 +89,7 @@ def count_instructions(
     onnx_path: Path | str,
     inputs: Sequence[np.ndarray],
     *,
-    inferences: int = 2,
+    inferences: int = 1,
     repeats: int = 3,
 ) -> Count:
     """Count the instructions of one inference of a network on an emulated Cortex-A53.
@@ -121,7 +121,7 @@ def count_program(
     inputs: Sequence[np.ndarray],
     check: Check,
     *,
-    inferences: int = 2,
+    inferences: int = 1,
     repeats: int = 3,
 ) -> Count:
     """Count the instructions of one run of a C program on an emulated Cortex-A53.
