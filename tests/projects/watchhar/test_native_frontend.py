@@ -11,6 +11,7 @@ import torch
 pytest.importorskip("onnx", reason="onnx is not installed (extra 'edge')")
 pytest.importorskip("onnxruntime", reason="onnxruntime is not installed (extra 'edge')")
 
+from common.claims import judge_claims
 from common.errors import ConfigError
 from common.hardware.probe import Probe
 from common.hardware.targets.wearable import probing, profile_program
@@ -19,6 +20,10 @@ from common.hardware.targets.wearable.emulate import (
     compile_program,
     run_program,
 )
+from common.hardware.targets.wearable.profiling import Row
+from common.papers import load_paper
+from common.run import Run
+from projects.watchhar import speed_study
 from projects.watchhar.frontend import FrontEnd, host_log_mel
 from projects.watchhar.native_frontend import log_mel_program
 from projects.watchhar.speed_study import in_turn
@@ -104,6 +109,23 @@ def test_the_separate_pipeline_is_a_sum_or_has_the_reason():
     assert (row["quantity"], row["value"], row["high"]) == ("instructions", 43.0, 43.0)
     (row,) = in_turn(other, other).to_dict("records")
     assert (row["quantity"], row["note"]) == ("skipped", "no emulator")
+
+
+def test_without_an_emulator_the_claims_on_counts_are_untested(monkeypatch, tmp_path):
+    file = Row("file", "onnx", "fp32", "bytes", 1.0, 1.0, 1.0, "B", "measured", "size of the file")
+    lacking = file._replace(target="emulator", quantity="skipped", value=np.nan, note="no emulator")
+    table = pd.DataFrame([file, lacking])
+    monkeypatch.setattr(speed_study, "profiled", lambda model, params: table)
+    monkeypatch.setattr(probing, "emulator", lambda: Probe(False, "no emulator", "packages"))
+    paper = load_paper("watchhar")
+    overrides = {"models": ["network", "front end"], "parts": ["x86", "emulator"]}
+    run = Run(paper, "wearable", results=tmp_path, size="quick", target="cpu", overrides=overrides)
+    run.execute(paper.function("experiments", "wearable"))
+    verdicts = {each.claim: each for each in judge_claims(tmp_path, "quick", "cpu", "watchhar")}
+    for claim in ("unified-speed-counted", "front-end-counted"):
+        assert verdicts[claim].verdict == "untested"
+        assert ", C' was skipped: " in verdicts[claim].reason
+        assert "no emulator" in verdicts[claim].reason
 
 
 def test_without_emulator_and_watch_a_program_has_reasons(monkeypatch):
