@@ -6,11 +6,12 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+
+from tests.workflows import forked
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -111,13 +112,12 @@ class House:
         assert old in text
         self.file(name).write_text(text.replace(old, new))
 
-    def command(self, *options: str, size: str = "smoke") -> list[str]:
+    def options(self, *options: str, size: str = "smoke") -> list[str]:
         configuration = ["--configfile", f"workflows/config/{size}.yaml"]
-        profile = ["--profile", "workflows/profiles/default", "--cores", "2"]
-        return [sys.executable, "-m", "snakemake", *profile, *options, *configuration]
+        return ["--profile", "workflows/profiles/default", "--cores", "2", *options, *configuration]
 
     def snakemake(self, *options: str, size: str = "smoke") -> subprocess.CompletedProcess[str]:
-        return self.run(*self.command(*options, size=size))
+        return forked.snakemake(self.options(*options, size=size), self.root, self.environment)
 
     def run(self, *command: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(

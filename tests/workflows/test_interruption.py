@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import time
 
 import pytest
@@ -37,7 +38,7 @@ SLOW = ["--config", "params={alpha.one: {n: 8, delay: 0.5}}"]
 def interrupt_in_mid_run(house, number):
     """Send a signal to the whole process group, as a terminal does, when two cells are done."""
     process = subprocess.Popen(
-        house.command(OBSERVATIONS, *SLOW),
+        [sys.executable, "-m", "snakemake", *house.options(OBSERVATIONS, *SLOW)],
         cwd=house.root,
         env=house.environment,
         stdout=subprocess.DEVNULL,

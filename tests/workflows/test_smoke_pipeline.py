@@ -8,12 +8,11 @@ import json
 import os
 import re
 import sqlite3
-import subprocess
-import sys
 
 import pytest
 
 from common.papers import load_paper, slugs
+from tests.workflows import forked
 
 pytestmark = [pytest.mark.workflow, pytest.mark.slow]
 
@@ -22,20 +21,15 @@ PAPERS = ("cachegen", "jlmetric")
 
 
 def snakemake(root, folder, *options, papers=PAPERS):
-    return subprocess.run(
-        [
-            *(sys.executable, "-m", "snakemake", "--snakefile", root / "Snakefile"),
-            *("--directory", folder, "--profile", root / "workflows/profiles/default"),
-            *("--cores", "2", *options, "--configfile", root / "workflows/config/smoke.yaml"),
-            *("--config", f"papers={','.join(papers)}"),
-        ],
-        cwd=folder,
-        # A fixture of the module runs before those of its tests, which hide the mirror.
-        env={key: value for key, value in os.environ.items() if key != "REPRISE_DATA"},
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-    )
+    options = [
+        *("--snakefile", root / "Snakefile", "--directory", folder),
+        *("--profile", root / "workflows/profiles/default", "--cores", "2", *options),
+        *("--configfile", root / "workflows/config/smoke.yaml"),
+        *("--config", f"papers={','.join(papers)}"),
+    ]
+    # A fixture of the module runs before those of its tests, which hide the mirror.
+    environment = {key: value for key, value in os.environ.items() if key != "REPRISE_DATA"}
+    return forked.snakemake(options, folder, environment)
 
 
 def test_every_experiment_of_every_paper_is_planned(root, tmp_path):
