@@ -130,16 +130,13 @@ def _eager(params: dict[str, Any], folder: Path) -> dict[str, Contender]:
 
 
 def _onnxruntime(params: dict[str, Any], folder: Path) -> dict[str, Contender]:
-    from projects.osgd.export import OnnxStages, export_onnx, export_stages, session
+    from projects.osgd.export import OnnxStages, export_stages, export_together, session
 
     nested, alone, (_, *shape) = _networks(params)
     x = np.random.default_rng(0).standard_normal((1, *shape), np.float32)
     staged = OnnxStages(export_stages(nested, folder, shape))
-    stripes = session(export_onnx(nested, nested.num_stages - 1, folder / "stripes.onnx", shape))
-    plain = [
-        session(export_onnx(model, 0, folder / f"plain{model.widths[0]}.onnx", shape))
-        for model in alone
-    ]
+    names = {"stripes": nested, **{f"dense{model.widths[0]}": model for model in alone}}
+    stripes, *plain = map(session, export_together(names, folder, shape).values())
     return {
         "all stages": lambda: staged.stages(x),
         "last, stripes": lambda: iter(stripes.run(None, {"x": x})),

@@ -12,7 +12,14 @@ pytest.importorskip("onnxruntime")
 from common.errors import DataError
 from projects.osgd import export
 from projects.osgd.depth import DepthNestedCNN
-from projects.osgd.export import OnnxStages, export_onnx, export_stages, session
+from projects.osgd.export import (
+    OnnxStages,
+    export_onnx,
+    export_stages,
+    export_together,
+    session,
+)
+from projects.osgd.width import WidthNestedCNN
 
 SHAPE = (3, 16, 16)
 
@@ -79,6 +86,24 @@ def test_one_graph_answers_from_scratch(width, tmp_path):
     (found,) = session(path).run(None, {"x": x.numpy()})
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
     assert [item.name for item in session(path).get_outputs()] == ["logits"]
+
+
+def test_graphs_of_one_export_are_cut_apart(width, tmp_path):
+    onnx = pytest.importorskip("onnx")
+    networks = {
+        "nested": width[0].eval(),
+        "plain": WidthNestedCNN(widths=(5,), strides=(2,)).eval(),
+    }
+    x = torch.randn(3, *SHAPE)
+    for name, path in export_together(networks, tmp_path, SHAPE).items():
+        with torch.no_grad():
+            expected = networks[name](x)[-1]
+        (found,) = session(path).run(None, {"x": x.numpy()})
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
+        kinds = [node.op_type for node in onnx.load(path).graph.node]
+        layers = [m for m in networks[name].modules() if isinstance(m, torch.nn.Conv2d)]
+        assert kinds.count("Conv") == len(layers)  # its own, and none of the other network
+        assert kinds.count("Gemm") == 1
 
 
 def test_export_leaves_the_network_in_its_mode_and_says_nothing(width, tmp_path, capsys):
