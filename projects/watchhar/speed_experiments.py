@@ -63,16 +63,14 @@ def wearable(run: Run) -> None:
 
 def _profiles(params: Mapping[str, Any]) -> dict[str, pd.DataFrame]:
     """Profile of each model, of front ends in C, and of the two halves of a separate pipeline."""
-    import torch
-
     from projects.watchhar import speed_study as study
 
     tables = {}
-    for model in params["models"]:
-        torch.manual_seed(0)
-        tables[model] = study.profiled(model, params)
-        if model in (study.FRONT_END, study.FAST_FRONT_END):
-            tables[f"{model}, C"] = study.profiled_in_c(model, params)
+    with tempfile.TemporaryDirectory() as folder:
+        for model in params["models"]:
+            tables[model] = study.profiled(model, params, Path(folder))
+            if model in (study.FRONT_END, study.FAST_FRONT_END):
+                tables[f"{model}, C"] = study.profiled_in_c(model, params)
     front = f"{study.FRONT_END}, C"
     if front in tables and study.NETWORK in tables:
         tables[study.SEPARATE_C] = study.in_turn(tables[front], tables[study.NETWORK])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -21,7 +20,13 @@ from common.hardware.targets.wearable import (
     profile,
     profile_program,
 )
-from common.hardware.targets.wearable.export import Export, eager, onnx_runner
+from common.hardware.targets.wearable.export import (
+    TOLERANCE,
+    Export,
+    describe,
+    eager,
+    onnx_runner,
+)
 from common.hardware.targets.wearable.profiling import PROGRAM_PARTS
 from projects.watchhar.classifier import AUDIO_SAMPLES, IMU_SAMPLES, WatchHARClassifier
 from projects.watchhar.detector import SAMPLES as DETECTOR_SAMPLES
@@ -151,21 +156,40 @@ def _front_ends(folder: Path, rate: int) -> Calls:
     }
 
 
-def profiled(model: str, params: Mapping[str, Any]) -> pd.DataFrame:
-    """Profile of a model at its published size; a stage in all formats, a part of one in floats."""
-    build, names = MODELS[known(model, MODELS, "model")]
+def profiled(model: str, params: Mapping[str, Any], folder: Path) -> pd.DataFrame:
+    """Profile of a model at its published size; a stage in all formats, a part of one in floats.
+
+    Files go into the folder. Parts of the classifier are cut out of its own.
+    """
+    names = MODELS[known(model, MODELS, "model")][1]
     windows = [[noise(seed)[name] for name in names] for seed in range(params["calibration"])]
-    formats = params["formats"] if model in (DETECTOR, CLASSIFIER) else ["fp32"]
-    with tempfile.TemporaryDirectory() as folder:
-        made = exports(build(), windows, formats, Path(folder))
-        options = {"targets": params["parts"], "runs": params["runs"]}
-        return profile([*made.values()], windows[0], **options)
+    if model in (NETWORK, FRONT_END):
+        path = cut_stages(_classifier_file(folder), folder)[model]
+        made = [describe(_built(model), windows, path, "onnx", "fp32", tolerance=TOLERANCE)]
+    else:
+        formats = params["formats"] if model in (DETECTOR, CLASSIFIER) else ["fp32"]
+        made = [*exports(_built(model), windows, formats, folder / model).values()]
+    return profile(made, windows[0], targets=params["parts"], runs=params["runs"])
+
+
+def _classifier_file(folder: Path) -> Path:
+    """The classifier in floats, as its own profile has left it or exported for its parts."""
+    path = folder / CLASSIFIER / "fp32.onnx"
+    if not path.exists():
+        export_onnx(_built(CLASSIFIER), [noise()[name] for name in MODELS[CLASSIFIER][1]], path)
+    return path
+
+
+def _built(model: str) -> torch.nn.Module:
+    """A model with the weights that it has in every run; a part has those of the whole."""
+    torch.manual_seed(0)
+    return MODELS[model][0]()
 
 
 def profiled_in_c(model: str, params: Mapping[str, Any]) -> pd.DataFrame:
     """Profile of a front end as a C program of its own, where programs run."""
-    build, (name,) = MODELS[known(model, (FRONT_END, FAST_FRONT_END), "front end")]
-    layer, audio = build(), noise()[name]
+    (name,) = MODELS[known(model, (FRONT_END, FAST_FRONT_END), "front end")][1]
+    layer, audio = _built(model), noise()[name]
     return profile_program(
         log_mel_program(layer, audio.shape[1]),
         [audio.numpy()],
