@@ -14,6 +14,8 @@ EXTRAS := torch workflow track dash hw nurd graph molecules llm cachegen edge os
 
 BIN := .venv/bin
 export JOBS
+# Every step is a process of its own and would compile the project anew.
+unexport PYTHONDONTWRITEBYTECODE
 export PATH := $(abspath $(BIN)):$(PATH)
 REPRISE := python -m common.cli
 
