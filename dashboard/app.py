@@ -1,5 +1,7 @@
 """The results browser's entry: ``streamlit run dashboard/app.py``, or ``reprise dashboard``."""
 
+import html
+
 import streamlit as st
 
 from common.tracking.connection import shown
@@ -14,6 +16,7 @@ STYLE = """<style>
 [data-testid="stMainBlockContainer"] a:focus-visible {outline: 3px solid #E69F00 !important;
   outline-offset: 2px}
 [data-testid="stCaptionContainer"] {opacity: 0.8}
+[data-testid="stMultiSelect"] [data-tag] {background-color: #0072B2 !important}
 .small {font-size: 0.85rem; opacity: 0.8; margin: 0}
 .papers {display: grid; grid-template-columns: minmax(13rem, 20rem) 1fr; gap: 1rem 1.5rem;
   margin: 0.6rem 0 1rem}
@@ -27,6 +30,18 @@ STYLE = """<style>
 .figures figure {margin: 0; max-width: 48rem}
 .figures img {width: 100%; border-radius: 0.35rem}
 .figures figcaption {font-size: 0.85rem; opacity: 0.8}
+.claims {display: grid; gap: 1rem;
+  grid-template-columns: repeat(auto-fit, minmax(min(100%, 26rem), 1fr))}
+.claims article, details {border: 1px solid rgba(138, 138, 138, 0.4); border-radius: 0.5rem}
+.claims article {padding: 1rem}
+[data-testid="stMainBlockContainer"] .claims h3 {margin: 0; padding: 0 0 0.6rem}
+details {padding: 0.5rem 1rem; margin: 0 0 0.5rem}
+details > :not(summary) {margin: 0.7rem 0 0.3rem}
+summary {cursor: pointer}
+[data-testid="stHtml"] table {display: block; overflow-x: auto; font-size: 0.85rem;
+  border-collapse: collapse}
+[data-testid="stHtml"] :is(th, td) {border: 1px solid rgba(138, 138, 138, 0.4);
+  padding: 0.2rem 0.5rem; text-align: left}
 .said {margin: 0.5rem 0}
 .claim-bar {position: relative; height: 3.1rem; margin: 0.5rem 0 0.2rem;
   border-bottom: 1px solid #8A8A8A; margin-bottom: 1.5rem}
@@ -54,4 +69,5 @@ page = st.navigation(
 )
 st.html(STYLE)
 page.run()
-st.sidebar.caption(f"store: {shown(uri())}")
+# As HTML: Markdown would make a link of a server's address.
+st.sidebar.html(f'<p class="small">store: {html.escape(shown(uri()))}</p>')

@@ -110,24 +110,21 @@ def _claims(verdicts: pd.DataFrame, notes: dict[str, str]) -> None:
     # The claim that a link names comes first: a jump within the page would end before it is there.
     wanted = st.query_params.get("claim")
     claims.sort(key=lambda claim: claim["claim"] != wanted)
-    for start in range(0, len(claims), 2):
-        pair = claims[start : start + 2]
-        for column, claim in zip(st.columns(2), pair, strict=False):
-            with column, st.container(border=True):
-                _claim(claim, notes.get(claim["claim"], ""))
+    # One element for all: the browser takes a second to lay out as many of Streamlit's own.
+    cards = (_claim(claim, notes.get(claim["claim"], "")) for claim in claims)
+    st.html(f'<div class="claims">{"".join(cards)}</div>')
 
 
-def _claim(claim: dict[str, Any], note: str) -> None:
-    st.subheader(words.plain(claim["title"]), anchor=claim["claim"])
-    st.html(
-        words.row(
-            words.verdict_chip(claim["verdict"]),
-            words.label_chips(claim["data"], claim["measurement"]),
-        )
-        + f'<p class="said">{html.escape(claim["statement"])} '
-        + f"<i>({html.escape(claim['source'])})</i></p>"
-        + bar(claim)
-        + _claim_facts(claim, note)
+def _claim(claim: dict[str, Any], note: str) -> str:
+    chips = words.row(
+        words.verdict_chip(claim["verdict"]),
+        words.label_chips(claim["data"], claim["measurement"]),
+    )
+    return (
+        f'<article id="{html.escape(claim["claim"])}"><h3>{html.escape(claim["title"])}</h3>{chips}'
+        f'<p class="said">{html.escape(claim["statement"])} '
+        f"<i>({html.escape(claim['source'])})</i></p>{bar(claim)}{_claim_facts(claim, note)}"
+        "</article>"
     )
 
 
@@ -211,22 +208,12 @@ def _card(card: str) -> None:
 
 def _provenance(runs: pd.DataFrame) -> None:
     st.header("Provenance", anchor=False)
-    for run in runs.itertuples():
-        record = data.record(uri(), run)
-        title = f"{run.experiment}: {run.status}, {run.started.replace('T', ' ')[:16]}"
-        with st.expander(words.plain(title)):
-            _facts(run)
-            datasets = record.get("datasets") or {}
-            if datasets:
-                st.dataframe(
-                    [{"dataset": name, **_flat(facts)} for name, facts in datasets.items()],
-                    hide_index=True,
-                )
-            address = words.link("runs", run=run.run_id)
-            st.html(words.anchor(address, "configuration, versions and measurements of this run"))
+    st.html("".join(_run(run, data.record(uri(), run)) for run in runs.itertuples()))
 
 
-def _facts(run: Any) -> None:
+def _run(run: Any, record: dict[str, Any]) -> str:
+    """What a run rests on, folded up."""
+    title = f"{run.experiment}: {run.status}, {run.started.replace('T', ' ')[:16]}"
     facts = {
         "machine": run.machine_label,
         "commit": words.commit(run.commit, run.dirty),
@@ -237,13 +224,20 @@ def _facts(run: Any) -> None:
         "measurement": run.measurement or "none",
     }
     text = "<br>".join(f"<b>{name}:</b> {html.escape(fact)}" for name, fact in facts.items())
-    st.html(f"<p>{text}</p>")
+    datasets = record.get("datasets") or {}
+    rows = [{"dataset": name, **_flat(told)} for name, told in datasets.items()]
+    address = words.link("runs", run=run.run_id)
+    link = words.anchor(address, "configuration, versions and measurements of this run")
+    return (
+        f"<details><summary>{html.escape(title)}</summary>"
+        f"<p>{text}</p>{words.table(rows)}<p>{link}</p></details>"
+    )
 
 
 def _flat(facts: Any) -> dict[str, str]:
     if not isinstance(facts, dict):
         return {"facts": str(facts)}
-    return {name: fact if isinstance(fact, str) else str(fact) for name, fact in facts.items()}
+    return {name: str(fact) for name, fact in facts.items()}
 
 
 if __name__ == "__main__":

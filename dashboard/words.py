@@ -182,3 +182,21 @@ def row(*parts: str) -> str:
     inner = "".join(part for part in parts if part)
     style = "display:flex;flex-wrap:wrap;gap:0.4rem;align-items:center"
     return f'<div style="{style}">{inner}</div>'
+
+
+def table(rows: Sequence[dict[str, str]]) -> str:
+    """Table with a column for every name in the rows; nothing for no rows.
+
+    Examples
+    --------
+    >>> table([{"name": "a", "size": "<1"}])
+    '<table><tr><th>name</th><th>size</th></tr><tr><td>a</td><td>&lt;1</td></tr></table>'
+    """
+    if not rows:
+        return ""
+    names = dict.fromkeys(name for row in rows for name in row)
+    head = "".join(f"<th>{html.escape(name)}</th>" for name in names)
+    lines = (
+        "".join(f"<td>{html.escape(row.get(name, ''))}</td>" for name in names) for row in rows
+    )
+    return f"<table><tr>{head}</tr>{''.join(f'<tr>{line}</tr>' for line in lines)}</table>"
