@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -266,11 +268,17 @@ def fill(root: Path, uri: str) -> None:
 
 @pytest.fixture(scope="session")
 def store(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """URI of a store with runs."""
-    root = tmp_path_factory.mktemp("browser")
-    build(root)
+    """URI of a store with runs, which the processes of a test run share; nobody may change it."""
+    base = tmp_path_factory.getbasetemp()
+    root = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "browser"
     uri = f"sqlite:///{root / 'mlflow.db'}"
-    fill(root, uri)
+    root.mkdir(exist_ok=True)
+    with (root / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (root / "filled").exists():
+            build(root)
+            fill(root, uri)
+            (root / "filled").touch()
     return uri
 
 

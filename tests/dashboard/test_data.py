@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from common.claims import VERDICTS_BEST_FIRST
 from common.results import COLUMNS
 from common.tracking import TrackingError
 from dashboard import changes, claim_bar, comparison, data, export, words
@@ -136,6 +137,24 @@ def test_html_never_carries_text_of_the_store_as_markup():
     for text in (words.chip(evil, "#000"), words.verdict_chip(evil), words.label_chips(evil, evil)):
         assert "<img" not in text and "&lt;img" in text
     assert words.link("paper", paper="a&b", size="") == "paper?paper=a%26b"
+
+
+def luminance(colour: str) -> float:
+    values = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [v / 12.92 if v <= 0.04045 else ((v + 0.055) / 1.055) ** 2.4 for v in values]
+    return sum(v * weight for v, weight in zip(linear, (0.2126, 0.7152, 0.0722), strict=True))
+
+
+@pytest.mark.parametrize("verdict", [*VERDICTS_BEST_FIRST, "unknown"])
+@pytest.mark.parametrize("measurement", ["measured", "modelled"])
+def test_chips_are_legible_whatever_the_theme(verdict, measurement):
+    """The formula of WCAG 2.2; a chip brings its own background. The browser checks all else."""
+    drawn = words.verdict_chip(verdict) + words.label_chips("original", measurement)
+    chips = re.findall(r"background:(#\w{6});color:(#\w{6})", drawn)
+    assert len(chips) == 3
+    for pair in chips:
+        dark, light = sorted(map(luminance, pair))
+        assert (light + 0.05) / (dark + 0.05) >= 4.5, pair
 
 
 def test_weak_labels_are_loud():
