@@ -1,17 +1,18 @@
 import itertools
 import math
+from statistics import NormalDist
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import norm
 
 from projects.alert import AlertController, Goals, KalmanConfig, ProfileTable
 from projects.alert.cost import PeerController, goals_of
 from projects.alert.cost import random_profile as many_pairs
 from tests.projects.alert.tables import frame, random_profile, small_profile
 
+NORMAL = NormalDist()
 SLACK = 1e-4  # in accuracy: twice the error of the table of the normal distribution function
 
 
@@ -21,15 +22,15 @@ def expectations(profile, goals, mu, sd, phi):
     for k, j in itertools.product(range(len(profile.models)), range(len(profile.settings))):
         ends = [float(t) for t in profile.latency[k, :, j] if t == t]
         worth = [float(q) for q in profile.accuracy[k] if q == q]
-        done = [norm.cdf((limit / t - mu) / sd) for t in ends] + [0.0]
+        done = [NORMAL.cdf((limit / t - mu) / sd) for t in ends] + [0.0]
         accuracy = profile.fail_accuracy * (1 - done[0])
         accuracy += sum(q * (done[s] - done[s + 1]) for s, q in enumerate(worth))
         run = mu * ends[-1]
         if len(ends) > 1:
             m, s = mu * ends[-1], sd * ends[-1]
             z = (limit - m) / s
-            run = m * norm.cdf(z) - s * norm.pdf(z) + limit * norm.sf(z)
-            run += s * norm.pdf(m / s) - m * norm.sf(m / s)  # no time is negative
+            run = m * NORMAL.cdf(z) - s * NORMAL.pdf(z) + limit * NORMAL.cdf(-z)
+            run += s * NORMAL.pdf(m / s) - m * NORMAL.cdf(-m / s)  # no time is negative
         energy = profile.power[k, j] * (run + phi * max(limit - run, 0))
         name = profile.models[k], profile.settings[j]
         pairs[name] = accuracy, energy, mu * ends[0] <= limit, ends[0]
