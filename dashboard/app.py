@@ -16,6 +16,7 @@ STYLE = """<style>
 [data-testid="stMainBlockContainer"] a:focus-visible {outline: 3px solid #E69F00 !important;
   outline-offset: 2px}
 [data-testid="stCaptionContainer"] {opacity: 0.8}
+.js-plotly-plot :is(.xtick, .ytick, .infolayer) text {fill: currentColor !important}
 [data-testid="stMultiSelect"] [data-tag] {background-color: #0072B2 !important}
 .small {font-size: 0.85rem; opacity: 0.8; margin: 0}
 .papers {display: grid; grid-template-columns: minmax(13rem, 20rem) 1fr; gap: 1rem 1.5rem;
@@ -32,12 +33,13 @@ STYLE = """<style>
 .figures figcaption {font-size: 0.85rem; opacity: 0.8}
 .claims {display: grid; gap: 1rem;
   grid-template-columns: repeat(auto-fit, minmax(min(100%, 26rem), 1fr))}
-.claims article, details {border: 1px solid rgba(138, 138, 138, 0.4); border-radius: 0.5rem}
+.claims article, [data-testid="stHtml"] details {border: 1px solid rgba(138, 138, 138, 0.4);
+  border-radius: 0.5rem}
 .claims article {padding: 1rem}
 [data-testid="stMainBlockContainer"] .claims h3 {margin: 0; padding: 0 0 0.6rem}
-details {padding: 0.5rem 1rem; margin: 0 0 0.5rem}
-details > :not(summary) {margin: 0.7rem 0 0.3rem}
-summary {cursor: pointer}
+[data-testid="stHtml"] details {padding: 0.5rem 1rem; margin: 0 0 0.5rem}
+[data-testid="stHtml"] details > :not(summary) {margin: 0.7rem 0 0.3rem}
+[data-testid="stHtml"] summary {cursor: pointer}
 [data-testid="stHtml"] table {display: block; overflow-x: auto; font-size: 0.85rem;
   border-collapse: collapse}
 [data-testid="stHtml"] :is(th, td) {border: 1px solid rgba(138, 138, 138, 0.4);

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 _LATE = VERDICT_COLOURS["not reproduced"]
 _BUSY = "rgba(138, 138, 138, 0.25)"
 _PANEL_HEIGHT = 170
-# Share of a panel that lies between it and the next.
-_GAP = 0.16
+# Between panels, as a share of the whole height.
+_GAP = 0.04
 
 
 def table(explorer: Explorer, rows: pd.DataFrame, metric: str) -> pd.DataFrame:
@@ -139,6 +139,7 @@ def _timeline_table(explorer: Explorer, rows: pd.DataFrame) -> pd.DataFrame:
 
 def _timeline(explorer: Explorer, found: pd.DataFrame, units: dict[str, str]) -> go.Figure:
     panels, figure = explorer.panels, go.Figure()
+    high = (1 + _GAP) / len(panels) - _GAP
     palette = colours([name for panel in panels for name in panel])
     layout: dict[str, Any] = {}
     for place, panel in enumerate(panels, 1):
@@ -150,8 +151,8 @@ def _timeline(explorer: Explorer, found: pd.DataFrame, units: dict[str, str]) ->
             figure.add_trace(
                 go.Scatter(name=plain(name), x=found["x"], y=found[name], line=line, yaxis=axis)
             )
-        top = 1 - (place - 1) / len(panels)
-        domain = [top - (1 - _GAP) / len(panels), top]
+        top = 1 - (place - 1) * (high + _GAP)
+        domain = [max(0, top - high), top]
         layout[f"yaxis{axis[1:]}"] = {"title": _axis(" / ".join(panel), units), "domain": domain}
     if explorer.shade:
         layout["shapes"] = _shade(found["x"].to_list(), (found[explorer.shade] > 0).to_list())

@@ -22,7 +22,8 @@
     element ? getComputedStyle(element).opacity * opacity(element.parentElement) : 1;
   const contrast = (element) => {
     const back = behind(element);
-    const [colour, alpha] = bytes(getComputedStyle(element).color);
+    const style = getComputedStyle(element);
+    const [colour, alpha] = bytes(element instanceof SVGElement ? style.fill : style.color);
     const front = over(colour, alpha * opacity(element), back);
     const [dark, light] = [luminance(front), luminance(back)].sort((a, b) => a - b);
     return (light + 0.05) / (dark + 0.05);
@@ -30,7 +31,7 @@
   const says = (element) =>
     [...element.childNodes].some((node) => node.nodeType === Node.TEXT_NODE && node.data.trim());
   const seen = { opacityProperty: true, visibilityProperty: true };
-  return [...document.querySelectorAll(".stApp :not(svg, svg *, [data-testid=stIconMaterial])")]
+  return [...document.querySelectorAll(".stApp :not([data-testid=stIconMaterial])")]
     .filter((element) => says(element) && element.checkVisibility(seen))
     .map((element) => [contrast(element), element.textContent.trim()])
     .filter(([ratio]) => ratio < 4.5)
