@@ -16,7 +16,7 @@ STYLE = """<style>
 [data-testid="stMainBlockContainer"] a:focus-visible {outline: 3px solid #E69F00 !important;
   outline-offset: 2px}
 [data-testid="stCaptionContainer"] {opacity: 0.8}
-.js-plotly-plot :is(.xtick, .ytick, .infolayer) text {fill: currentColor !important}
+.js-plotly-plot :is([class$="tick"], .infolayer) text {fill: currentColor !important}
 [data-testid="stMultiSelect"] [data-tag] {background-color: #0072B2 !important}
 .small {font-size: 0.85rem; opacity: 0.8; margin: 0}
 .papers {display: grid; grid-template-columns: minmax(13rem, 20rem) 1fr; gap: 1rem 1.5rem;
