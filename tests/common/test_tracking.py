@@ -311,8 +311,8 @@ def test_a_wrong_database_password_is_said_at_the_first_refusal(tmp_path):
                     with caller:
                         while int.from_bytes(caller.recv(1024)[4:8], "big") != 196_608:  # 3.0
                             caller.sendall(b"N")
-                        caller.sendall(b"E" + (len(told) + 4).to_bytes(4, "big") + told)
                         refusals.append(caller)
+                        caller.sendall(b"E" + (len(told) + 4).to_bytes(4, "big") + told)
 
         threading.Thread(target=refuse, daemon=True).start()
         uri = f"postgresql://user:secret@127.0.0.1:{listening.getsockname()[1]}/runs"
