@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import subprocess
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -158,6 +159,12 @@ def rooms(root: Path) -> House:
     (root / "projects").mkdir()
     shutil.copy(ROOT / "projects" / "__init__.py", root / "projects")
     return House(root)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _nothing_left_running() -> Iterator[None]:
+    yield
+    forked.stop()
 
 
 @pytest.fixture(scope="module")

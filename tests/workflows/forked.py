@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import multiprocessing
+import multiprocessing.forkserver
+import multiprocessing.resource_tracker
 import os
 import subprocess
 import sys
@@ -27,6 +29,12 @@ def snakemake(
         process.join()
         printed = Path(output.name).read_text()
     return subprocess.CompletedProcess(options, process.exitcode, printed)
+
+
+def stop() -> None:
+    """End the processes behind the forks: the meters' tests count the children of this one."""
+    multiprocessing.forkserver._forkserver._stop()
+    multiprocessing.resource_tracker._resource_tracker._stop()
 
 
 def _run(options: list[str], cwd: str, environment: dict[str, str], output: str) -> None:
