@@ -12,6 +12,8 @@ rule data:
         f"{plan.folder}/logs/data.log",
     benchmark:
         f"{plan.folder}/benchmarks/data.tsv"
+    # Others wait for it.
+    priority: 10000
     localrule: True
     conda:
         "../envs/default.yaml"
@@ -31,39 +33,45 @@ rule data:
         " > {output.listing:q} 2> {log:q}"
 
 
+# One rule per experiment, since a priority belongs to a rule: of the jobs that may start, the
+# longest goes first, so that none is left over when the other cores have run out of work.
 # run.json is no output: when a run fails Snakemake removes the outputs, but the record says why.
-rule run:
-    input:
-        lambda wildcards: plan.inputs(wildcards.experiment),
-    output:
-        f"{plan.folder}/{{experiment}}/observations.parquet",
-    log:
-        f"{plan.folder}/logs/run-{{experiment}}.log",
-    benchmark:
-        f"{plan.folder}/benchmarks/run-{{experiment}}.tsv"
-    wildcard_constraints:
-        experiment="|".join(plan.experiments),
-    conda:
-        "../envs/default.yaml"
-    threads: lambda wildcards: plan.declared(wildcards.experiment).threads
-    resources:
-        mem_mb=lambda wildcards: plan.declared(wildcards.experiment).memory_mb,
-        runtime=lambda wildcards: plan.declared(wildcards.experiment).minutes,
-        timing=lambda wildcards: plan.timing(wildcards.experiment),
-        slurm_extra=lambda wildcards: plan.slurm_extra(wildcards.experiment),
-    params:
-        python=lambda wildcards: plan.python(wildcards.experiment),
-        record=lambda wildcards: plan.record(wildcards.experiment),
-        paper=plan.paper.slug,
-        where=plan.where,
-        mode=plan.config.data,
-        overrides=lambda wildcards: plan.overrides(wildcards.experiment),
-        trigger=lambda wildcards: plan.run_triggers(wildcards.experiment),
-    message:
-        "{params.paper}: {wildcards.experiment}"
-    shell:
-        "rm -f {params.record}; {params.python} -m common.cli run {params.paper} {wildcards.experiment}"
-        " {params.where} --data {params.mode} {params.overrides} > {log:q} 2>&1"
+for experiment in plan.experiments:
+
+    rule:
+        name:
+            f"run_{experiment}"
+        input:
+            plan.inputs(experiment),
+        output:
+            f"{plan.folder}/{experiment}/observations.parquet",
+        log:
+            f"{plan.folder}/logs/run-{experiment}.log",
+        benchmark:
+            f"{plan.folder}/benchmarks/run-{experiment}.tsv"
+        priority: plan.declared(experiment).minutes
+        conda:
+            "../envs/default.yaml"
+        threads: plan.declared(experiment).threads
+        resources:
+            mem_mb=plan.declared(experiment).memory_mb,
+            runtime=plan.declared(experiment).minutes,
+            timing=plan.timing(experiment),
+            slurm_extra=plan.slurm_extra(experiment),
+        params:
+            python=plan.python(experiment),
+            record=plan.record(experiment),
+            paper=plan.paper.slug,
+            experiment=experiment,
+            where=plan.where,
+            mode=plan.config.data,
+            overrides=plan.overrides(experiment),
+            trigger=plan.run_triggers(experiment),
+        message:
+            "{params.paper}: {params.experiment}"
+        shell:
+            "rm -f {params.record}; {params.python} -m common.cli run {params.paper} {params.experiment}"
+            " {params.where} --data {params.mode} {params.overrides} > {log:q} 2>&1"
 
 
 rule verdict:

@@ -10,6 +10,8 @@ rule language_model:
         f"{settings.shared}/logs/{{model}}.log",
     benchmark:
         f"{settings.shared}/benchmarks/{{model}}.tsv"
+    # Others wait for it.
+    priority: 10000
     conda:
         "../envs/default.yaml"
     threads: 4

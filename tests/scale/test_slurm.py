@@ -87,7 +87,7 @@ def kill_a_node_at_work(cluster, folder: Path, pipeline: subprocess.Popen[bytes]
     def at_work() -> bool:
         nonlocal found
         running = cluster.ask("squeue", "-hwn2", "-tR", "-o%i %k")
-        runs = re.findall(r"^(\d+) rule_(\w+)_run_wildcards_(\w+)$", running, re.M)
+        runs = re.findall(r"^(\d+) rule_([a-z]+)_run_(\w+)$", running, re.M)
         for job, slug, experiment in runs:
             log = folder / f"results/smoke/cpu/{slug}/logs/run-{experiment}.log"
             if log.exists():
