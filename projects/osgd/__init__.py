@@ -10,7 +10,7 @@ from common.lazy import lazy
 _HOME = {
     "AnytimeModule": "anytime",
     "OSGD": "optimizer",
-    "OnnxStages": "export",
+    "OnnxStages": "runtime",
     "Recipe": "training",
     "WidthNestedCNN": "width",
     "WidthNestedMLP": "width",

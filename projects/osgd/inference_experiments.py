@@ -130,13 +130,15 @@ def _eager(params: dict[str, Any], folder: Path) -> dict[str, Contender]:
 
 
 def _onnxruntime(params: dict[str, Any], folder: Path) -> dict[str, Contender]:
-    from projects.osgd.export import OnnxStages, export_stages, export_together, session
+    from projects.osgd.export import export_together
+    from projects.osgd.runtime import OnnxStages, session
 
     nested, alone, (_, *shape) = _networks(params)
     x = np.random.default_rng(0).standard_normal((1, *shape), np.float32)
-    staged = OnnxStages(export_stages(nested, folder, shape))
-    names = {"stripes": nested, **{f"dense{model.widths[0]}": model for model in alone}}
-    stripes, *plain = map(session, export_together(names, folder, shape).values())
+    names = {"nested": nested, **{f"dense{model.widths[0]}": model for model in alone}}
+    made = export_together(names, folder, shape)
+    staged = OnnxStages(made["nested"].manifest)
+    stripes, *plain = (session(graphs.last) for graphs in made.values())
     return {
         "all stages": lambda: staged.stages(x),
         "last, stripes": lambda: iter(stripes.run(None, {"x": x})),

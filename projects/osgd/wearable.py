@@ -15,7 +15,7 @@ import numpy as np
 
 from common.errors import ConfigError, require
 from common.results import atomic
-from projects.osgd.export import INPUT, OnnxStages, session
+from projects.osgd.runtime import INPUT, OnnxStages, session
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -48,21 +48,24 @@ def wearable(run: Run) -> None:
 def _profiles(run: Run, model: WidthNestedCNN) -> dict[str, pd.DataFrame]:
     """Profile of the stages in turn, and of the last answer alone in the forms asked for."""
     from common.errors import known
-    from projects.osgd.export import INPUT, export_onnx, export_stages
+    from projects.osgd.export import export_together
+    from projects.osgd.runtime import INPUT
     from projects.osgd.wearable import fix_batch, fixed_stages, profile_graphs
     from projects.osgd.width import WidthNestedCNN
 
     params, shape = run.params, (3, 32, 32)
     dense = WidthNestedCNN(3, params["widths"][-1:], params["strides"])
     last = {"stripes": (STRIPES, model), "dense": (DENSE, dense)}
+    asked = dict(last[known(form, last, "form")] for form in params["alone"])
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        staged = fixed_stages(export_stages(model, folder / "free", shape), folder, params["batch"])
-        graphs = {STAGES: staged}
+        free = export_together({STRIPES: model, **asked}, folder / "free", shape)
+        staged = fixed_stages(free[STRIPES].manifest, folder, params["batch"])
         x = {INPUT: staged[0].inputs[0]}
-        for variant, network in (last[known(form, last, "form")] for form in params["alone"]):
-            free = export_onnx(network, network.num_stages - 1, folder / f"{variant}.free", shape)
-            graphs[variant] = [fix_batch(free, folder / f"{variant}.onnx", x)]
+        graphs = {STAGES: staged} | {
+            variant: [fix_batch(free[variant].last, folder / f"{variant}.onnx", x)]
+            for variant in asked
+        }
         options = {"targets": params["parts"], "runs": params["runs"]}
         return {variant: profile_graphs(found, **options) for variant, found in graphs.items()}
 

@@ -1,4 +1,4 @@
-"""A network with its ONNX graphs per stage: the exporter is slow, so several files share one."""
+"""Networks with their ONNX graphs: the exporter is slow, so all files share one pass."""
 
 import pytest
 
@@ -28,9 +28,26 @@ def trained(shape):
 
 
 @pytest.fixture(scope="session")
-def width(trained, shape, tmp_path_factory):
-    from projects.osgd.export import export_stages
+def exported(trained, shape, tmp_path_factory):
+    """Networks by name, and what ``export_together`` made of them."""
+    from torch import nn
+
+    from projects.osgd.depth import DepthNestedCNN
+    from projects.osgd.export import export_together
+    from projects.osgd.matryoshka import MatryoshkaHeads
     from projects.osgd.width import WidthNestedCNN
 
-    model = trained(WidthNestedCNN(widths=(4, 8, 12), strides=(2, 1, 2)))
-    return model, export_stages(model, tmp_path_factory.mktemp("width"), shape)
+    embedding = nn.Sequential(nn.Flatten(), nn.Linear(3 * 16 * 16, 8))
+    networks = {
+        "width": trained(WidthNestedCNN(widths=(4, 8, 12), strides=(2, 1, 2))),
+        "depth": trained(DepthNestedCNN(channels=(4, 8), num_stages=2)),
+        "embedding": MatryoshkaHeads(embedding, sizes=(2, 4, 8)),
+        "plain": trained(WidthNestedCNN(widths=(5,), strides=(2,))),
+    }
+    return networks, export_together(networks, tmp_path_factory.mktemp("exported"), shape)
+
+
+@pytest.fixture(scope="session")
+def width(exported):
+    networks, graphs = exported
+    return networks["width"], graphs["width"].manifest

@@ -6,41 +6,51 @@ import numpy as np
 import pytest
 import torch
 
+onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxscript")
 pytest.importorskip("onnxruntime")
 
 from common.errors import DataError
-from projects.osgd import export
-from projects.osgd.depth import DepthNestedCNN
-from projects.osgd.export import (
-    OnnxStages,
-    export_onnx,
-    export_stages,
-    export_together,
-    session,
-)
-from projects.osgd.width import WidthNestedCNN
+from projects.osgd import runtime
+from projects.osgd.export import export_onnx, export_stages
+from projects.osgd.runtime import OnnxStages, session
 
 SHAPE = (3, 16, 16)
 
 
-@pytest.fixture(scope="session")
-def depth(trained, tmp_path_factory):
-    model = trained(DepthNestedCNN(channels=(4, 8), num_stages=2))
-    return model, export_stages(model, tmp_path_factory.mktemp("depth"), SHAPE)
-
-
-@pytest.mark.parametrize("kind", ["width", "depth"])
+@pytest.mark.parametrize("kind", ["width", "depth", "embedding", "plain"])
 @pytest.mark.parametrize("batch", [1, 5])
-def test_stages_in_the_runtime_equal_eager_mode(kind, batch, request):
-    model, manifest = request.getfixturevalue(kind)
+def test_stages_in_the_runtime_equal_eager_mode(kind, batch, exported):
+    networks, graphs = exported
     x = torch.randn(batch, *SHAPE, generator=torch.Generator().manual_seed(batch))
     with torch.no_grad():
-        expected = model.eval()(x)
-    found = list(OnnxStages(manifest).stages(x.numpy()))
+        expected = networks[kind].eval()(x)
+    found = list(OnnxStages(graphs[kind].manifest).stages(x.numpy()))
     assert len(found) == len(expected)
     for ours, eager in zip(found, expected, strict=True):
         np.testing.assert_allclose(ours, eager, rtol=1e-4, atol=1e-4)
+    (last,) = session(graphs[kind].last).run(["logits"], {"x": x.numpy()})
+    np.testing.assert_allclose(last, expected[-1], rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["width", "depth", "embedding", "plain"])
+def test_every_layer_is_in_one_stage_and_no_other_network_in_a_file(kind, exported):
+    """Also where a stage hands on what it was given: reading that must not compute it again."""
+    networks, graphs = exported
+    model = networks[kind]
+    layers = sum(isinstance(m, (torch.nn.Conv2d, torch.nn.Linear)) for m in model.modules())
+    assert sum(map(_products, OnnxStages(graphs[kind].manifest).files)) == layers
+    assert _products(graphs[kind].last) == layers - (model.num_stages - 1)  # the earlier heads
+
+
+def _products(path):
+    return sum(node.op_type in ("Conv", "Gemm", "MatMul") for node in onnx.load(path).graph.node)
+
+
+def test_no_file_names_a_folder(exported):
+    for graphs in exported[1].values():
+        for path in (*OnnxStages(graphs.manifest).files, graphs.last):
+            assert b".py" not in path.read_bytes()
 
 
 def test_manifest_says_how_the_graphs_fit_together(width):
@@ -77,9 +87,13 @@ def test_an_abandoned_generator_runs_no_further_graph(width, monkeypatch):
     assert ran == [0, 1]
 
 
-def test_one_graph_answers_from_scratch(width, tmp_path):
-    model, _ = width
+def test_one_graph_answers_from_scratch_and_leaves_the_network_as_it_was(width, tmp_path, capsys):
+    model = width[0].train()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
     path = export_onnx(model, 1, tmp_path / "one.onnx", SHAPE)
+    assert model.training
+    assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
+    assert "".join(capsys.readouterr()) == ""
     x = torch.randn(4, *SHAPE)
     with torch.no_grad():
         expected = model.eval()(x)[1]
@@ -88,37 +102,9 @@ def test_one_graph_answers_from_scratch(width, tmp_path):
     assert [item.name for item in session(path).get_outputs()] == ["logits"]
 
 
-def test_graphs_of_one_export_are_cut_apart(width, tmp_path):
-    onnx = pytest.importorskip("onnx")
-    networks = {
-        "nested": width[0].eval(),
-        "plain": WidthNestedCNN(widths=(5,), strides=(2,)).eval(),
-    }
-    x = torch.randn(3, *SHAPE)
-    for name, path in export_together(networks, tmp_path, SHAPE).items():
-        with torch.no_grad():
-            expected = networks[name](x)[-1]
-        (found,) = session(path).run(None, {"x": x.numpy()})
-        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
-        kinds = [node.op_type for node in onnx.load(path).graph.node]
-        layers = [m for m in networks[name].modules() if isinstance(m, torch.nn.Conv2d)]
-        assert kinds.count("Conv") == len(layers)  # its own, and none of the other network
-        assert kinds.count("Gemm") == 1
-
-
-def test_export_leaves_the_network_in_its_mode_and_says_nothing(width, tmp_path, capsys):
-    model = width[0].train()
-    before = {name: value.clone() for name, value in model.state_dict().items()}
-    export_onnx(model, 0, tmp_path / "one.onnx", SHAPE)
-    assert model.training
-    assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
-    assert "".join(capsys.readouterr()) == ""
-
-
-def test_a_graph_that_deviates_is_not_written(width, tmp_path, monkeypatch):
-    model, _ = width
-    with pytest.raises(ValueError, match=r"one.onnx: logits deviates from eager mode by"):
-        export_onnx(model, 0, tmp_path / "one.onnx", SHAPE, atol=-1.0)
+def test_a_graph_that_deviates_is_not_written(width, tmp_path):
+    with pytest.raises(ValueError, match=r"stage0.onnx: logits deviates from eager mode by"):
+        export_stages(width[0], tmp_path, SHAPE, atol=-1.0)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -141,7 +127,7 @@ def test_bad_stage_and_bad_input(width, tmp_path):
 )
 def test_bad_manifests(width, tmp_path, change):
     content = json.loads(width[1].read_text()) | change
-    path = tmp_path / export.MANIFEST
+    path = tmp_path / runtime.MANIFEST
     path.write_text(json.dumps(content))
     with pytest.raises(DataError, match="no manifest of an anytime network"):
         OnnxStages(path)

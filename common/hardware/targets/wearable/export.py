@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from common.errors import RepriseError, require
 from common.hardware.targets.wearable.graph import EXTRA, SCOPES
-from common.results import atomic
+from common.results import write_bytes
 
 if TYPE_CHECKING:
     import numpy as np
@@ -127,29 +127,63 @@ def export_onnx(
     >>> made.inputs[0].shape, made.max_abs_difference < 1e-6
     ((1, 4), True)
     """
-    torch = require("torch", "torch")
-    onnx = require("onnx", EXTRA)
-    require("onnxscript", EXTRA)
     require("onnxruntime", EXTRA)
+    model = onnx_model(module, inputs, input_names=input_names, output_names=output_names)
     path = Path(path)
+    write_bytes(path, model.SerializeToString())
+    return describe(module, [inputs, *checks], path, "onnx", "fp32", tolerance=tolerance)
+
+
+def onnx_model(
+    module: torch.nn.Module,
+    inputs: Sequence[torch.Tensor],
+    *,
+    input_names: Sequence[str] | None = None,
+    output_names: Sequence[str] | None = None,
+    dynamic_shapes: Any = None,
+) -> Any:
+    """One pass of PyTorch's exporter, which takes seconds before its first operator.
+
+    Parameters
+    ----------
+    module, inputs, input_names, output_names
+        As for :func:`export_onnx`.
+    dynamic_shapes : sequence, optional
+        Sizes that stay free, as for :func:`torch.export.export`; by default none.
+
+    Returns
+    -------
+    onnx.ModelProto
+        Its nodes name the modules that they come from, and no folder.
+
+    Raises
+    ------
+    MissingExtra
+        If onnx or onnxscript is not installed.
+    ExportError
+        If the exporter refuses the module.
+    """
+    torch = require("torch", "torch")
+    require("onnx", EXTRA)
+    require("onnxscript", EXTRA)
     names = {"input_names": input_names, "output_names": output_names}
-    with evaluating(module), _quiet(), atomic(path) as temporary:
+    with evaluating(module), _quiet():
         try:
             program = torch.onnx.export(
                 module,
                 tuple(inputs),
                 dynamo=True,
                 opset_version=OPSET,
+                dynamic_shapes=dynamic_shapes,
                 external_data=False,
                 verbose=False,
                 **{key: list(value) for key, value in names.items() if value},
             )
         except Exception as error:
             raise ExportError(f"{_name(module)} cannot be exported to ONNX: {error}") from error
-        model = program.model_proto
-        _strip(model)
-        onnx.save(model, str(temporary))
-    return describe(module, [inputs, *checks], path, "onnx", "fp32", tolerance=tolerance)
+    model = program.model_proto
+    _strip(model)
+    return model
 
 
 def describe(
