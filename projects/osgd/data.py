@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import io
 import tarfile
 import zipfile
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
@@ -30,7 +32,9 @@ RECORD = 1 + 3 * 32 * 32
 BATCHES = (*(f"data_batch_{number}.bin" for number in range(1, 6)), "test_batch.bin")
 LARGEST_BATCH = 10_000 * RECORD
 LARGEST_JPEG = 1 << 16
+DAMAGE = (zipfile.BadZipFile, zlib.error, OSError, RuntimeError, NotImplementedError)
 Arrays = tuple[np.ndarray, np.ndarray]
+Images = tuple["np.ndarray | JpegArchive", np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -121,15 +125,11 @@ def load_images(
         run.substitute(LARGE_DIGITS, "scikit-learn's digits enlarged to 3 x 32 x 32")
         return _large_digits(seed, train, val, test)
     if source == SUBSET:
-        learned, judged = (read_jpegs(found.files[ARCHIVES[part]]) for part in ("train", "test"))
+        archives = [JpegArchive(found.files[ARCHIVES[part]]) for part in ("train", "test")]
+        learned, judged = ((archive, archive.labels) for archive in archives)
     else:
         learned, judged = read_records(found.files["cifar-10-binary.tar.gz"])
     return _images(learned, judged, seed, (train, val, test), source)
-
-
-def load_cifar10(run: Run, **sizes: int) -> Split:
-    """Load all of CIFAR-10: :func:`load_images` with 45,000, 5,000 and 10,000 images."""
-    return load_images(run, CIFAR10, **{"train": 45_000, "val": 5_000, "test": 10_000, **sizes})
 
 
 def declare_digits(run: Run) -> str:
@@ -168,30 +168,54 @@ def augment(x: torch.Tensor, generator: torch.Generator | None = None) -> torch.
     return padded[image, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
 
 
-@functools.lru_cache(maxsize=4)
-def read_jpegs(archive: Path) -> Arrays:
-    """Decode a ZIP of ``part/class/name.jpg`` in memory.
+class JpegArchive:
+    """Images in a ZIP of ``part/class/name.jpg``, decoded in memory as they are asked for.
 
-    Returns
-    -------
-    tuple of ndarray
-        Images (n, 3, 32, 32) of uint8 and classes (n,) of int64; kept, so do not write to them.
+    Indexed by an array of numbers it gives images (n, 3, 32, 32) of uint8, as a whole array would.
+
+    Parameters
+    ----------
+    path : Path
+        The archive.
+
+    Attributes
+    ----------
+    labels : ndarray of int64
+        Class of every image, (n,).
 
     Raises
     ------
     DataError
-        If the archive or an image is damaged, or a class is unknown.
+        If the archive is damaged or empty or a class is unknown; when indexed, if an image is
+        damaged.
     """
-    try:
-        with zipfile.ZipFile(archive) as opened:
-            members = [info for info in opened.infolist() if not info.is_dir()]
-            labels = [_class_of(archive, info.filename) for info in members]
-            images = [_decode(archive, info, opened) for info in members]
-    except (zipfile.BadZipFile, zlib.error, OSError, RuntimeError, NotImplementedError) as error:
-        raise DataError(f"{archive} is damaged or no ZIP ({error}); fetch it again") from error
-    if not images:
-        raise DataError(f"{archive} holds no image")
-    return np.stack(images).transpose(0, 3, 1, 2), np.array(labels, np.int64)
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        with self._opened() as archive:
+            self._members = [info for info in archive.infolist() if not info.is_dir()]
+        if not self._members:
+            raise DataError(f"{path} holds no image")
+        labels = [_class_of(path, info.filename) for info in self._members]
+        self.labels = np.array(labels, np.int64)
+
+    def __len__(self) -> int:
+        return len(self._members)
+
+    def __getitem__(self, numbers: np.ndarray) -> np.ndarray:
+        images = np.empty((len(numbers), 32, 32, 3), np.uint8)
+        with self._opened() as archive:
+            for image, number in zip(images, numbers, strict=True):
+                image[:] = _decode(self.path, self._members[number], archive)
+        return images.transpose(0, 3, 1, 2)
+
+    @contextlib.contextmanager
+    def _opened(self) -> Iterator[zipfile.ZipFile]:
+        try:
+            with zipfile.ZipFile(self.path) as archive:
+                yield archive
+        except DAMAGE as error:
+            raise DataError(f"{self.path} is damaged or no ZIP ({error}); fetch again") from error
 
 
 @functools.lru_cache(maxsize=1)
@@ -201,7 +225,8 @@ def read_records(archive: Path) -> tuple[Arrays, Arrays]:
     Returns
     -------
     tuple
-        Training and test, each as :func:`read_jpegs` returns them.
+        Training and test: images (n, 3, 32, 32) of uint8 and classes (n,) of int64 of each; kept,
+        so do not write to them.
 
     Raises
     ------
@@ -293,7 +318,7 @@ def _parts(x: np.ndarray, y: np.ndarray, seed: int, train: int, val: int, name: 
 
 
 def _images(
-    learned: Arrays, judged: Arrays, seed: int, sizes: tuple[int, int, int], name: str
+    learned: Images, judged: Images, seed: int, sizes: tuple[int, int, int], name: str
 ) -> Split:
     (images, labels), (test_images, test_labels) = learned, judged
     train, val, test = sizes

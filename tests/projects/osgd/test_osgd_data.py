@@ -3,6 +3,7 @@
 import io
 import tarfile
 import zipfile
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,7 +14,15 @@ from common.errors import ConfigError, DataError
 from common.papers import load_paper
 from common.run import Run
 from projects.osgd import data
-from projects.osgd.data import CLASSES, RECORD, augment, load_digits_split, load_images
+from projects.osgd.data import (
+    ARCHIVES,
+    CLASSES,
+    RECORD,
+    JpegArchive,
+    augment,
+    load_digits_split,
+    load_images,
+)
 
 
 def jpeg(colour, size=(32, 32)):
@@ -74,10 +83,11 @@ def test_a_split_without_a_part(train, val):
 
 def test_jpegs_come_with_the_class_of_their_folder(tmp_path):
     members = {"train/ship/0.jpg": jpeg((250, 0, 0)), "train/cat/1.jpg": jpeg((0, 0, 250))}
-    images, labels = data.read_jpegs(zipped(tmp_path / "a.zip", members))
+    archive = JpegArchive(zipped(tmp_path / "a.zip", members))
+    images = archive[np.array([0, 1])]
     assert images.shape == (2, 3, 32, 32)
     assert images.dtype == np.uint8
-    assert [CLASSES[label] for label in labels] == ["ship", "cat"]
+    assert [CLASSES[label] for label in archive.labels] == ["ship", "cat"]
     np.testing.assert_allclose(images[0].mean((1, 2)), (250, 0, 0), atol=4)
     np.testing.assert_allclose(images[1].mean((1, 2)), (0, 0, 250), atol=4)
 
@@ -97,7 +107,25 @@ def test_jpegs_come_with_the_class_of_their_folder(tmp_path):
 )
 def test_bad_members(tmp_path, members, message):
     with pytest.raises(DataError, match=message):
-        data.read_jpegs(zipped(tmp_path / "a.zip", members))
+        JpegArchive(zipped(tmp_path / "a.zip", members))[np.array([0])]
+
+
+def test_the_same_images_are_chosen_as_from_all_decoded(tmp_path):
+    """Only those that a split holds are decoded; who that is must not depend on it."""
+    files = {}
+    for part, count in (("train", 30), ("test", 12)):
+        members = {f"{part}/cat/{n}.jpg": jpeg((8 * n, 7 * n, 255 - 8 * n)) for n in range(count)}
+        members[f"{part}/dog/unused.jpg"] = jpeg((0, 255, 0))
+        files[ARCHIVES[part]] = zipped(tmp_path / f"{part}.zip", members)
+    run = SimpleNamespace(dataset=lambda name: SimpleNamespace(files=files))
+    archives = [JpegArchive(path) for path in files.values()]
+    decoded = [(archive[np.arange(len(archive))], archive.labels) for archive in archives]
+    for seed in range(3):
+        found = load_images(run, seed=seed, train=9, val=4, test=5)
+        expected = data._images(*decoded, seed, (9, 4, 5), data.SUBSET)
+        for name, value in vars(expected).items():
+            assert np.array_equal(getattr(found, name), value), name
+        assert [len(found.train_x), len(found.val_x), len(found.test_x)] == [9, 4, 5]
 
 
 def test_damaged_archives(tmp_path):
@@ -108,7 +136,7 @@ def test_damaged_archives(tmp_path):
     (tmp_path / "c.zip").write_bytes(changed)
     for name in ("b.zip", "c.zip", "missing.zip"):
         with pytest.raises(DataError, match=name):
-            data.read_jpegs(tmp_path / name)
+            JpegArchive(tmp_path / name)[np.array([0])]
     whole = tarred(tmp_path / "a.tar.gz", batches()).read_bytes()
     (tmp_path / "b.tar.gz").write_bytes(whole[: len(whole) // 2])
     (tmp_path / "c.tar.gz").write_bytes(b"not a tar")
