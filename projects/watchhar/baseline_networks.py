@@ -24,14 +24,16 @@ class MotionCNN(nn.Module):
         sizes = [axes, channels, 2 * channels, 2 * channels]
         layers: list[nn.Module] = []
         for inputs, outputs in itertools.pairwise(sizes):
-            layers += [nn.Conv1d(inputs, outputs, 5, padding=2), nn.BatchNorm1d(outputs)]
-            layers += [nn.ReLU(), nn.MaxPool1d(2)]
+            layers += [nn.Conv2d(inputs, outputs, (5, 1), padding=(2, 0)), nn.BatchNorm2d(outputs)]
+            layers += [nn.ReLU(), nn.MaxPool2d((2, 1))]
         self.convolutions = nn.Sequential(*layers)
         self.head = nn.Linear(2 * channels, num_classes)
 
     def forward(self, imu: Tensor) -> Tensor:
         """Map motion to logits."""
-        logits = self.head(self.convolutions(imu.transpose(1, 2)).mean(dim=2))
+        # Two dimensions, one of size 1: a layout of one dimension alone has only slow kernels.
+        maps = self.convolutions(imu.transpose(1, 2)[..., None])
+        logits = self.head(maps.mean(dim=(2, 3)))
         return logits[:, 0] if logits.shape[1] == 1 else logits
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from common.hardware.targets.wearable import Export, export_onnx, model_card
+from common.hardware.targets.wearable import Export, export_together, model_card
 from common.results import write_bytes
 from projects.watchhar.classifier import AUDIO_SAMPLES, IMU_SAMPLES
 from projects.watchhar.detector import SAMPLES as DETECTOR_SAMPLES
@@ -53,25 +53,32 @@ def export_pipeline(
         Record of each export by the name of its file without suffix.
     """
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
     generator = torch.Generator().manual_seed(0)
-    motion, imu = (
-        torch.randn(1, samples, AXES, generator=generator)
-        for samples in (DETECTOR_SAMPLES, IMU_SAMPLES)
-    )
-    audio = 0.1 * torch.randn(1, AUDIO_SAMPLES, generator=generator)
+    window = {
+        "motion": torch.randn(1, DETECTOR_SAMPLES, AXES, generator=generator),
+        "imu": torch.randn(1, IMU_SAMPLES, AXES, generator=generator),
+        "audio": 0.1 * torch.randn(1, AUDIO_SAMPLES, generator=generator),
+    }
+    models = {
+        "detector": (detector, ["motion"]),
+        "classifier": (classifier, ["imu", "audio"]),
+        "imu_only": (classifier, ["imu"]),
+    }
     names = ", ".join(classes)
     tasks = {
-        "detector": (detector, [motion], "Three seconds of motion to the logit of an event."),
-        "classifier": (classifier, [imu, audio], f"A second of motion and sound to: {names}."),
-        "imu_only": (classifier, [imu], f"A second of motion, for want of sound, to: {names}."),
+        "detector": "Three seconds of motion to the logit of an event.",
+        "classifier": f"A second of motion and sound to: {names}.",
+        "imu_only": f"A second of motion, for want of sound, to: {names}.",
     }
-    made = {}
-    for name, (module, inputs, task) in tasks.items():
-        made[name] = export = export_onnx(module, inputs, folder / f"{name}.onnx")
-        quality = metrics if name == "classifier" else None
+    made = export_together(models, [window], folder)
+    for name, export in made.items():
         card = model_card(
-            export, name=f"WatchHAR {name}", task=task, data=data, metrics=quality, limits=LIMITS
+            export,
+            name=f"WatchHAR {name}",
+            task=tasks[name],
+            data=data,
+            metrics=metrics if name == "classifier" else None,
+            limits=LIMITS,
         )
         write_bytes(folder / f"{name}.md", card.encode())
     return made

@@ -67,8 +67,9 @@ def _profiles(params: Mapping[str, Any]) -> dict[str, pd.DataFrame]:
 
     tables = {}
     with tempfile.TemporaryDirectory() as folder:
+        files = study.float_files(params["models"], params, Path(folder))
         for model in params["models"]:
-            tables[model] = study.profiled(model, params, Path(folder))
+            tables[model] = study.profiled(model, files[model], params, Path(folder))
             if model in (study.FRONT_END, study.FAST_FRONT_END):
                 tables[f"{model}, C"] = study.profiled_in_c(model, params)
     front = f"{study.FRONT_END}, C"

@@ -16,7 +16,7 @@ from common.hardware.targets.wearable import (
     export_executorch,
     export_fp16_onnx,
     export_int8_onnx,
-    export_onnx,
+    export_together,
     profile,
     profile_program,
 )
@@ -83,6 +83,8 @@ MODELS: dict[str, tuple[Callable[[], torch.nn.Module], list[str]]] = {
     FRONT_END: (released_front_end, ["audio"]),
     FAST_FRONT_END: (partial(FrontEnd, FAST_RATE), ["fast audio"]),
 }
+PARTS = (NETWORK, FRONT_END)
+"""What is cut out of the classifier's file."""
 
 
 def timed_calls(folder: Path, rates: Sequence[int]) -> Calls:
@@ -95,34 +97,46 @@ def timed_calls(folder: Path, rates: Sequence[int]) -> Calls:
     rates : sequence of int
         Sampling rates at which front ends are compared, in hertz.
     """
-    front, windows = released_front_end(), noise()
-    imu, audio, motion = (windows[name] for name in ("imu", "audio", "motion"))
-    model = export_onnx(WatchHARClassifier(frontend=front), [imu, audio], folder / "model.onnx")
-    detector = export_onnx(EventDetector(), [motion], folder / "detector.onnx")
-    stages = cut_stages(model.path, folder)
-    sound, spectrogram = audio[0].numpy(), front(audio).numpy()
+    windows, padded = noise(), {f"front end at {rate}": FrontEnd(rate) for rate in rates}
+    for name, layer in padded.items():
+        samples = AUDIO_SAMPLES * layer.sample_rate // AUDIO_RATE
+        windows[name] = 0.1 * torch.randn(1, samples)
+    alone = {name: (layer, [name]) for name, layer in padded.items()}
+    built = {name: (_built(name), MODELS[name][1]) for name in (CLASSIFIER, DETECTOR)}
+    files = {
+        name: each.path for name, each in export_together(built | alone, [windows], folder).items()
+    }
+    calls = _classifier_calls(files[CLASSIFIER], folder, windows)
+    calls[DETECTOR, "total"] = _call(files[DETECTOR], windows["motion"].numpy())
+    calls[STREAM, "a second of signal"] = _second(OnnxModels(files[DETECTOR], files[CLASSIFIER]))
+    for name, layer in padded.items():
+        calls |= _front_ends(layer, files[name], windows[name])
+    return calls
+
+
+def _classifier_calls(model: Path, folder: Path, windows: Mapping[str, torch.Tensor]) -> Calls:
+    """The classifier whole and in stages, and behind each front end on the host."""
+    front, stages = released_front_end(), cut_stages(model, folder)
+    imu, audio = (windows[name].numpy() for name in ("imu", "audio"))
+    sound, spectrogram = audio[0], front(windows["audio"]).numpy()
     features = [
-        *onnx_runner(stages["motion encoder"])([imu.numpy()]),
+        *onnx_runner(stages["motion encoder"])([imu]),
         *onnx_runner(stages["sound encoder"])([spectrogram]),
     ]
     taken = {
-        "front end": [audio.numpy()],
+        "front end": [audio],
         "sound encoder": [spectrogram],
-        "motion encoder": [imu.numpy()],
+        "motion encoder": [imu],
         "fusion and head": features,
     }
-    calls: Calls = {(UNIFIED, "total"): _call(model.path, imu.numpy(), audio.numpy())}
+    calls: Calls = {(UNIFIED, "total"): _call(model, imu, audio)}
     calls |= {(UNIFIED, stage): _call(stages[stage], *taken[stage]) for stage in STAGES}
     network = onnx_runner(stages["network"])
-    calls[UNIFIED, "network"] = partial(network, [imu.numpy(), spectrogram])
+    calls[UNIFIED, "network"] = partial(network, [imu, spectrogram])
     for variant, host in ((LIBROSA, partial(host_log_mel, like=front)), (LEAN, LeanLogMel(front))):
         calls[variant, "front end"] = partial(host, sound)
-        calls[variant, "network"] = partial(network, [imu.numpy(), spectrogram])
-        calls[variant, "total"] = lambda host=host: network([imu.numpy(), host(sound)[None]])
-    calls[DETECTOR, "total"] = _call(detector.path, motion.numpy())
-    calls[STREAM, "a second of signal"] = _second(OnnxModels(detector.path, model.path))
-    for rate in rates:
-        calls |= _front_ends(folder, rate)
+        calls[variant, "network"] = partial(network, [imu, spectrogram])
+        calls[variant, "total"] = lambda host=host: network([imu, host(sound)[None]])
     return calls
 
 
@@ -143,12 +157,9 @@ def _second(models: OnnxModels) -> Callable[[], Any]:
     return partial(pipeline.stream, imu, audio)
 
 
-def _front_ends(folder: Path, rate: int) -> Calls:
+def _front_ends(layer: FrontEnd, path: Path, samples: torch.Tensor) -> Calls:
     """The repaired front end of a second of sound at one rate, both ways."""
-    layer = FrontEnd(rate)
-    samples = 0.1 * torch.randn(1, AUDIO_SAMPLES * rate // AUDIO_RATE)
-    path = export_onnx(layer, [samples], folder / f"front-end-{rate}.onnx").path
-    stage = f"front end, {rate / 1000:g} kHz, padded"
+    stage = f"front end, {layer.sample_rate / 1000:g} kHz, padded"
     return {
         (UNIFIED, stage): _call(path, samples.numpy()),
         (LIBROSA, stage): partial(host_log_mel, samples[0].numpy(), like=layer),
@@ -156,34 +167,52 @@ def _front_ends(folder: Path, rate: int) -> Calls:
     }
 
 
-def profiled(model: str, params: Mapping[str, Any], folder: Path) -> pd.DataFrame:
-    """Profile of a model at its published size; a stage in all formats, a part of one in floats.
+def float_files(
+    models: Sequence[str], params: Mapping[str, Any], folder: Path
+) -> dict[str, Export]:
+    """Export models at their published size in floats, all in one pass.
 
-    Files go into the folder. Parts of the classifier are cut out of its own.
+    Parts of the classifier are cut out of its file.
+
+    Parameters
+    ----------
+    models : sequence of str
+        Out of ``MODELS``.
+    params : mapping
+        ``calibration``, on how many windows files are compared with eager mode.
+    folder : Path
+        Where files go.
     """
-    names = MODELS[known(model, MODELS, "model")][1]
-    windows = [[noise(seed)[name] for name in names] for seed in range(params["calibration"])]
-    if model in (NETWORK, FRONT_END):
-        path = cut_stages(_classifier_file(folder), folder)[model]
-        made = [describe(_built(model), windows, path, "onnx", "fp32", tolerance=TOLERANCE)]
-    else:
-        formats = params["formats"] if model in (DETECTOR, CLASSIFIER) else ["fp32"]
-        made = [*exports(_built(model), windows, formats, folder / model).values()]
-    return profile(made, windows[0], targets=params["parts"], runs=params["runs"])
+    whole = dict.fromkeys(CLASSIFIER if model in PARTS else model for model in models)
+    built = {name: (_built(name), MODELS[name][1]) for name in whole}
+    files = export_together(built, [noise(seed) for seed in range(params["calibration"])], folder)
+    for part in set(PARTS).intersection(models):
+        path = cut_stages(files[CLASSIFIER].path, folder)[part]
+        module, windows = _built(part), _windows(part, params["calibration"])
+        files[part] = describe(module, windows, path, "onnx", "fp32", tolerance=TOLERANCE)
+    return files
 
 
-def _classifier_file(folder: Path) -> Path:
-    """The classifier in floats, as its own profile has left it or exported for its parts."""
-    path = folder / CLASSIFIER / "fp32.onnx"
-    if not path.exists():
-        export_onnx(_built(CLASSIFIER), [noise()[name] for name in MODELS[CLASSIFIER][1]], path)
-    return path
+def profiled(model: str, whole: Export, params: Mapping[str, Any], folder: Path) -> pd.DataFrame:
+    """Profile of a model whose file in floats is there; a stage in all formats.
+
+    Other files go into the folder.
+    """
+    windows = _windows(model, params["calibration"])
+    formats = params["formats"] if model in (DETECTOR, CLASSIFIER) else ["fp32"]
+    made = exports(_built(model), windows, formats, folder / f"{model} files", whole)
+    return profile([*made.values()], windows[0], targets=params["parts"], runs=params["runs"])
+
+
+def _windows(model: str, count: int) -> list[list[torch.Tensor]]:
+    """Windows of noise as a model takes them."""
+    return [[noise(seed)[name] for name in MODELS[model][1]] for seed in range(count)]
 
 
 def _built(model: str) -> torch.nn.Module:
     """A model with the weights that it has in every run; a part has those of the whole."""
     torch.manual_seed(0)
-    return MODELS[model][0]()
+    return MODELS[known(model, MODELS, "model")][0]()
 
 
 def profiled_in_c(model: str, params: Mapping[str, Any]) -> pd.DataFrame:
@@ -217,7 +246,9 @@ def quantised(
     model = Normalised(trained.model, trained.scale.scale, trained.scale.shift)
     arrays = (torch.from_numpy(x).float() for x in (windows.imu, windows.audio))
     inputs = [list(pair) for pair in zip(*(array.split(1) for array in arrays), strict=True)]
-    return exports(model, inputs, formats, folder)
+    named = [dict(zip(("imu", "audio"), pair, strict=True)) for pair in inputs]
+    whole = export_together({"fp32": (model, ["imu", "audio"])}, named, folder)["fp32"]
+    return exports(model, inputs, formats, folder, whole)
 
 
 def exports(
@@ -225,19 +256,18 @@ def exports(
     windows: Sequence[Sequence[torch.Tensor]],
     formats: Sequence[str],
     folder: Path,
+    whole: Export,
 ) -> dict[str, Export]:
     """Export a model in several formats, compared with eager mode on all windows.
 
-    Eight bits are calibrated on them; the ONNX formats are made from one float file.
+    Eight bits are calibrated on them; the ONNX formats are made from ``whole``, the float file.
     """
+    made = {}
     for name in formats:
         known(name, ("fp32", *FORMATS), "format")
-    whole = export_onnx(model, windows[0], folder / "fp32.onnx", checks=windows[1:])
-    made = {"fp32": whole}
-    for name in formats:
-        if name != "fp32":
-            made[name] = FORMATS[name](model, windows, folder / name.replace(" ", "-"), whole)
-    return {name: made[name] for name in formats}
+        path = folder / name.replace(" ", "-")
+        made[name] = whole if name == "fp32" else FORMATS[name](model, windows, path, whole)
+    return made
 
 
 def _fp16(model: torch.nn.Module, windows: Any, path: Path, whole: Export) -> Export:

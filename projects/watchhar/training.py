@@ -13,6 +13,7 @@ from torch.nn import functional
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from common.errors import known
+from projects.watchhar.adam import Adam
 from projects.watchhar.augmentation import Augmentation
 
 LOSSES = ("bce", "softmax")
@@ -129,7 +130,9 @@ def fit(
     devices = [torch.cuda.current_device()] if device != "cpu" else []
     with torch.random.fork_rng(devices):
         torch.manual_seed(seed)
-        return _fit(model.to(device), train, validation, settings, seed, device)
+        # the layout in which convolutions of few channels are fast on a CPU
+        model = model.to(device, memory_format=torch.channels_last)
+        return _fit(model, train, validation, settings, seed, device)
 
 
 def _fit(
@@ -137,10 +140,11 @@ def _fit(
 ) -> list[float]:
     generator = torch.Generator().manual_seed(seed)
     criterion = loss_function(train.labels, settings, device)
-    trained = [p for p in model.parameters() if p.requires_grad]
-    optimiser = torch.optim.Adam(trained, lr=settings.learning_rate, fused=True)
-    rate = torch.optim.lr_scheduler.ReduceLROnPlateau(
-        optimiser, factor=0.1, patience=settings.patience_rate, min_lr=settings.least_rate
+    optimiser = Adam(
+        model.parameters(),
+        settings.learning_rate,
+        patience=settings.patience_rate,
+        least=settings.least_rate,
     )
     best, waited, losses = copy.deepcopy(model.state_dict()), 0, []
     for _ in range(settings.epochs):
@@ -150,7 +154,7 @@ def _fit(
         loss = float(criterion(logits.to(device), validation.labels.to(device)))
         if not np.isfinite(loss):
             raise ValueError(f"validation loss is {loss} after {len(losses) + 1} epochs")
-        rate.step(loss)
+        optimiser.note(loss)
         if loss < min(losses, default=np.inf):
             best, waited = copy.deepcopy(model.state_dict()), 0
         else:
@@ -168,7 +172,7 @@ def _epoch(
     train: Part,
     settings: Settings,
     criterion: Callable[[Tensor, Tensor], Tensor],
-    optimiser: torch.optim.Optimizer,
+    optimiser: Adam,
     generator: torch.Generator,
     device: str,
 ) -> None:
@@ -179,7 +183,7 @@ def _epoch(
             continue  # batch normalisation cannot learn from one window
         part = train.rows(rows)
         inputs = settings.augmentation(part.inputs, generator)
-        optimiser.zero_grad()
+        optimiser.zero()
         logits = model(*(x.to(device) for x in inputs))
         criterion(logits, part.labels.to(device)).backward()
         optimiser.step()

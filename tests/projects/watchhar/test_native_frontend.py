@@ -115,6 +115,7 @@ def test_without_an_emulator_the_claims_on_counts_are_untested(monkeypatch, tmp_
     file = Row("file", "onnx", "fp32", "bytes", 1.0, 1.0, 1.0, "B", "measured", "size of the file")
     lacking = file._replace(target="emulator", quantity="skipped", value=np.nan, note="no emulator")
     table = pd.DataFrame([file, lacking])
+    monkeypatch.setattr(speed_study, "float_files", lambda models, *_: dict.fromkeys(models))
     monkeypatch.setattr(speed_study, "profiled", lambda *arguments: table)
     monkeypatch.setattr(probing, "emulator", lambda: Probe(False, "no emulator", "packages"))
     paper = load_paper("watchhar")

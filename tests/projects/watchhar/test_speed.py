@@ -7,7 +7,7 @@ pytest.importorskip("onnxruntime", reason="onnxruntime is not installed (extra '
 
 from common.errors import ConfigError
 from common.hardware.targets.wearable.costs import layer_costs, total_macs
-from common.hardware.targets.wearable.export import onnx_runner
+from common.hardware.targets.wearable.export import export_onnx, onnx_runner
 from projects.watchhar import audio_encoder
 from projects.watchhar.claims import modelled_range
 from projects.watchhar.classifier import WatchHARClassifier
@@ -91,14 +91,15 @@ def test_every_export_has_its_card(exported):
 def test_formats_come_in_the_order_asked_for(tmp_path):
     windows = [[noise(seed)["spectrogram"]] for seed in range(2)]
     model = torch.nn.Sequential(torch.nn.Flatten(1), torch.nn.Linear(96 * 64, 8))
-    made = exports(model, windows, ["int8", "fp16", "fp32"], tmp_path)
+    whole = export_onnx(model, windows[0], tmp_path / "whole.onnx")
+    made = exports(model, windows, ["int8", "fp16", "fp32"], tmp_path, whole)
     assert [(name, each.precision) for name, each in made.items()] == [
         (name, name) for name in ("int8", "fp16", "fp32")
     ]
     sizes = [each.bytes for each in made.values()]
     assert sizes == sorted(sizes) and sizes[2] > 1.9 * sizes[1] > 3.5 * sizes[0]
     with pytest.raises(ConfigError, match="unknown format 'fp8'.*fp16"):
-        exports(model, windows, ["fp8"], tmp_path)
+        exports(model, windows, ["fp8"], tmp_path, whole)
 
 
 @pytest.mark.parametrize("rate", [1000, 16000])

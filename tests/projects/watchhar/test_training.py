@@ -5,6 +5,7 @@ import pytest
 import torch
 from torch import nn
 
+from projects.watchhar.adam import Adam
 from projects.watchhar.augmentation import NONE, Augmentation
 from projects.watchhar.baseline_networks import (
     DeepConvLSTM,
@@ -55,6 +56,35 @@ def test_the_gated_classifier_learns_a_handful_of_windows_by_heart():
     losses = fit(model, part, part, settings)
     assert min(losses) < 0.3 < np.log(4)
     assert torch.equal(predict(model, part.inputs).argmax(dim=1), part.labels)
+
+
+def test_adam_and_its_schedule_are_pytorchs():
+    """Layouts, a parameter without gradient, and a loss that stops falling."""
+    generator = torch.Generator().manual_seed(0)
+    models = [nn.Sequential(nn.Conv2d(2, 3, 3), nn.Flatten(), nn.Linear(12, 2)) for _ in "ab"]
+    models[1].load_state_dict(models[0].state_dict())
+    for model in models:
+        model.register_parameter("unused", nn.Parameter(torch.ones(2)))
+        model.to(memory_format=torch.channels_last)
+    ours = Adam(models[0].parameters(), rate=0.01, patience=1, least=5e-4)
+    theirs = torch.optim.Adam(models[1].parameters(), lr=0.01)
+    schedule = {"factor": 0.1, "patience": 1, "min_lr": 5e-4}
+    plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(theirs, **schedule)
+    for loss in (1.0, 0.9, 0.89999, 0.95, 0.8, 0.9, 0.9, 0.9, 0.9, 0.9):
+        x = torch.randn(4, 2, 4, 4, generator=generator)
+        for model in models:
+            model.zero_grad()
+            model(x).square().mean().backward()
+        ours.step()
+        theirs.step()
+        ours.note(loss)
+        plateau.step(loss)
+        assert ours.rate == pytest.approx(theirs.param_groups[0]["lr"])
+        for mine, other in zip(*(model.parameters() for model in models), strict=True):
+            assert torch.allclose(mine, other, rtol=1e-5, atol=1e-7)
+    assert ours.rate == 5e-4
+    ours.zero()
+    assert all(p.grad is None for p in models[0].parameters())
 
 
 def test_the_best_weights_stay():

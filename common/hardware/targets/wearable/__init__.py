@@ -16,6 +16,7 @@ _HOME = {
     "export_fp16_onnx": "half",
     "export_int8_onnx": "quantize",
     "export_onnx": "export",
+    "export_together": "together",
     "layer_costs": "costs",
     "model_card": "card",
     "probe": "probing",

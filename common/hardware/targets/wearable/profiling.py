@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -237,10 +237,16 @@ def _file(export: Export, row: Make) -> Iterator[Row]:
     meter = "largest difference from eager mode"
     yield row("file", "difference", export.max_abs_difference, "", "measured", meter)
     if export.format == "onnx":
-        layers = costs.layer_costs(export.path)
+        layers = _layers(export)
         macs, weights = costs.total_macs(layers), sum(layer.weight_bytes for layer in layers)
         yield row("file", "macs", float(macs), "MAC", "measured", STATIC)
         yield row("file", "weight_bytes", float(weights), "B", "measured", STATIC)
+
+
+@lru_cache(maxsize=8)
+def _layers(export: Export) -> list[costs.LayerCost]:
+    """Costs of the layers of a file, whose digest is part of the record, counted once."""
+    return costs.layer_costs(export.path)
 
 
 def _x86(target: str, export: Export, work: _Work, row: Make) -> Iterator[Row]:
@@ -312,7 +318,7 @@ def _timed(
 
 def _chip(target: str, export: Export, work: _Work, row: Make) -> Iterator[Row]:
     _needs_known(export)
-    layers = costs.layer_costs(export.path)
+    layers = _layers(export)
     for quantity, unit, model in (("latency", "s", chips.latency), ("energy", "J", chips.energy)):
         found = model(layers, target, work.cores)
         meter = f"{chips.METER}, {chips.CHIPS[target].name}"
