@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.transforms import Bbox
 
 # M. Okabe and K. Ito, Color Universal Design, 2008. Grey stands in for their black, which a dark
 # page swallows; yellow comes last because it is faint on white.
@@ -238,12 +239,25 @@ def save(fig: Figure, path_stem: Path) -> list[Path]:
     written = []
     # Without these entries matplotlib writes its version and the date into the files.
     metadata = {"png": {"Software": None}, "svg": {"Date": None, "Creator": "reprise"}}
-    for kind in ("png", "svg"):
-        path = Path(path_stem).with_name(f"{Path(path_stem).name}.{kind}")
-        with style(), atomic(path) as temporary:
-            fig.savefig(temporary, format=kind, metadata=metadata[kind])
-        written.append(path)
+    with style(), _laid_out(fig) as box:
+        for kind in ("png", "svg"):
+            path = Path(path_stem).with_name(f"{Path(path_stem).name}.{kind}")
+            with atomic(path) as temporary:
+                fig.savefig(temporary, format=kind, metadata=metadata[kind], bbox_inches=box)
+            written.append(path)
     return written
+
+
+@contextlib.contextmanager
+def _laid_out(fig: Figure) -> Iterator[Bbox]:
+    """Lay out once what is written twice, and give the box in inches that holds everything."""
+    fig.draw_without_rendering()
+    engine = fig.get_layout_engine()
+    fig.set_layout_engine(None)
+    try:
+        yield fig.get_tightbbox().padded(_STYLE["savefig.pad_inches"])
+    finally:
+        fig.set_layout_engine(engine)
 
 
 def message_figure(title: str, message: str) -> Figure:
