@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,10 @@ if TYPE_CHECKING:
     from torch import nn
 
     from common.run import Run
+
+
+MIXUP, CENTRE = 0.8, 0.3  # of Attend & Discriminate; not confirmed
+VGG_WIDTH = 0.125
 
 
 def activity_windows(run: Run) -> tuple[Windows, str]:
@@ -67,16 +72,21 @@ def _generated(run: Run, classes: list[str] | tuple[str, ...]) -> Windows:
 
 def classifiers(run: Run, windows: Windows) -> dict[str, Callable[[], Network]]:
     """Makers of the classifier and of its baselines, by name."""
+    from projects.watchhar.attend import AttendDiscriminate
     from projects.watchhar.augmentation import Augmentation
-    from projects.watchhar.baseline_networks import DeepConvLSTM, LateFusion, TinyHAR
+    from projects.watchhar.baseline_networks import DeepConvLSTM, LateFusion, TinyHAR, VGGish
     from projects.watchhar.frontend import FrontEnd
     from projects.watchhar.training import Settings
 
     params, num_classes = run.params, windows.num_classes
     settings = Settings(**params["training"], augmentation=Augmentation())
+    apart = replace(settings, mixup=MIXUP, centre=CENTRE)
+    front_end = partial(FrontEnd, mode=params["front_end"])
     device = "cuda" if run.target == "gpu" else "cpu"
 
-    def network(build: Callable[[], nn.Module], **options: Any) -> Callable[[], Network]:
+    def network(
+        build: Callable[[], nn.Module], settings: Settings = settings, **options: Any
+    ) -> Callable[[], Network]:
         return partial(Network, build, settings, device=device, **options)
 
     watchhar = partial(_watchhar, params, num_classes)
@@ -86,11 +96,16 @@ def classifiers(run: Run, windows: Windows) -> dict[str, Callable[[], Network]]:
         "watchhar released": network(partial(watchhar, mode="compat"), **released),
         "motion only": network(partial(watchhar, modality="imu")),
         "sound only": network(partial(watchhar, modality="audio")),
-        "late fusion": network(
-            lambda: LateFusion(num_classes, FrontEnd(mode=params["front_end"]), channels=8)
-        ),
+        "late fusion": network(lambda: LateFusion(num_classes, front_end(), channels=8)),
         "deepconvlstm": network(lambda: DeepConvLSTM(num_classes), inputs="imu"),
         "tinyhar": network(lambda: TinyHAR(num_classes), inputs="imu"),
+        "attend and discriminate": network(
+            lambda: AttendDiscriminate(num_classes), apart, inputs="imu"
+        ),
+        "vggish": network(
+            lambda: VGGish(num_classes, front_end(), width=VGG_WIDTH, mels=front_end().n_mels),
+            inputs="audio",
+        ),
     }
 
 

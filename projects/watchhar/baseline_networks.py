@@ -159,6 +159,69 @@ class SpectrogramCNN(nn.Module):
         return self.head(maps.mean(dim=3).amax(dim=2))
 
 
+class VGGish(nn.Module):
+    """The network of Hershey et al., 2017, on a log-mel image, then one layer (Ubicoustics, 2018).
+
+    Ubicoustics takes a network trained on YouTube sounds; this one begins at random.
+
+    Parameters
+    ----------
+    num_classes : int
+    frontend : nn.Module
+        Sound (B, samples) to spectrogram (B, frames, mels).
+    width : float
+        Multiplier of all layer sizes: 72 million weights at 1, too many to train on a CPU.
+    frames, mels : int
+        Size of the image; four times halved.
+
+    Raises
+    ------
+    ValueError
+        If an image is smaller than 16 by 16, or the width leaves no channel.
+
+    Examples
+    --------
+    >>> from projects.watchhar.frontend import FrontEnd
+    >>> VGGish(27, FrontEnd(), width=0.1)(torch.zeros(2, 950)).shape
+    torch.Size([2, 27])
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        frontend: nn.Module,
+        *,
+        width: float = 1.0,
+        frames: int = 96,
+        mels: int = 64,
+    ) -> None:
+        super().__init__()
+        if min(frames, mels) < 16 or int(64 * width) < 1:
+            raise ValueError(
+                f"image of {frames} by {mels}, width {width}; allowed are at least 16 by 16 and "
+                "1/64"
+            )
+        self.frontend = frontend
+        layers: list[nn.Module] = [nn.BatchNorm2d(1)]  # decibels have any mean
+        inputs = 1
+        for block in ((64,), (128,), (256, 256), (512, 512)):
+            for size in block:
+                layers += [nn.Conv2d(inputs, int(size * width), 3, padding=1), nn.ReLU()]
+                inputs = int(size * width)
+            layers.append(nn.MaxPool2d(2))
+        self.convolutions = nn.Sequential(*layers)
+        sizes = [inputs * (frames // 16) * (mels // 16), *(int(4096 * width),) * 2]
+        sizes.append(max(int(128 * width), 1))
+        dense = [[nn.Linear(*pair), nn.ReLU()] for pair in itertools.pairwise(sizes)]
+        self.embedding = nn.Sequential(*itertools.chain.from_iterable(dense))
+        self.head = nn.Linear(sizes[-1], num_classes)
+
+    def forward(self, audio: Tensor) -> Tensor:
+        """Map sound (B, samples), or what the front end takes, to logits (B, classes)."""
+        maps = self.convolutions(self.frontend(audio)[:, None])
+        return self.head(self.embedding(maps.flatten(1)))
+
+
 class FrameCNN(nn.Module):
     """Front end, then :class:`MotionCNN` over its frames: frequencies are channels.
 

@@ -15,6 +15,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from common.errors import known
 from projects.watchhar.adam import Adam
 from projects.watchhar.augmentation import Augmentation
+from projects.watchhar.discrimination import Objective
 
 LOSSES = ("bce", "softmax")
 Inputs = tuple[Tensor, ...]
@@ -38,6 +39,9 @@ class Settings:
         read off at the end (trap 6). ``softmax``: one question with many answers.
     class_weights : bool
         Weigh classes by the inverse of their frequency.
+    mixup, centre : float
+        Training on mixed windows, and the pull of features to their class's centre; see
+        :class:`projects.watchhar.discrimination.Objective`. The paper has neither.
     augmentation : Augmentation
         Of the training part.
     """
@@ -50,6 +54,8 @@ class Settings:
     least_rate: float = 1e-6
     loss: str = "bce"
     class_weights: bool = True
+    mixup: float = 0.0
+    centre: float = 0.0
     augmentation: Augmentation = field(default_factory=Augmentation)
 
     def __post_init__(self) -> None:
@@ -146,9 +152,10 @@ def _fit(
         patience=settings.patience_rate,
         least=settings.least_rate,
     )
+    objective = Objective(criterion, mixup=settings.mixup, centre=settings.centre, seed=seed)
     best, waited, losses = copy.deepcopy(model.state_dict()), 0, []
     for _ in range(settings.epochs):
-        _epoch(model, train, settings, criterion, optimiser, generator, device)
+        _epoch(model, train, settings, objective, optimiser, generator, device)
         _settle(model, train, device)
         logits = predict(model, validation.inputs, device=device)
         loss = float(criterion(logits.to(device), validation.labels.to(device)))
@@ -171,7 +178,7 @@ def _epoch(
     model: nn.Module,
     train: Part,
     settings: Settings,
-    criterion: Callable[[Tensor, Tensor], Tensor],
+    objective: Objective,
     optimiser: Adam,
     generator: torch.Generator,
     device: str,
@@ -184,8 +191,8 @@ def _epoch(
         part = train.rows(rows)
         inputs = settings.augmentation(part.inputs, generator)
         optimiser.zero()
-        logits = model(*(x.to(device) for x in inputs))
-        criterion(logits, part.labels.to(device)).backward()
+        inputs = [x.to(device) for x in inputs]
+        objective(model, inputs, part.labels.to(device)).backward()
         optimiser.step()
 
 

@@ -31,7 +31,10 @@ TINY = {
         "together": 1,
         "takes": 1,
         "seconds": 2,
-        "variants": ["watchhar", "watchhar released", "motion only", "sound only", "late fusion"],
+        "variants": [
+            *("watchhar", "watchhar released", "motion only", "sound only", "late fusion"),
+            *("attend and discriminate", "vggish"),
+        ],
     },
     "open_set": {
         "classes": ["Toothbrushing", "Other"],
