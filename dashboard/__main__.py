@@ -20,16 +20,19 @@ def warm_up() -> None:
     from dashboard import data
     from dashboard.session import moment, uri
 
+    store = None
     with contextlib.suppress(RepriseError):
         store = data.load(uri(), moment())
         for run in store.runs.drop_duplicates("paper").itertuples():
             data.declaration(uri(), run)
-    from dashboard import pictures  # noqa: F401
+    from dashboard import compare, pictures  # noqa: F401
 
     # Streamlit collects garbage after every page, which would look at all that MLflow brings along
     # each time: 0.2 s in which nobody gets an answer.
     gc.collect()
     gc.freeze()
+    if store:
+        compare.ahead(store)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,12 @@
 """The results browser's entry: ``streamlit run dashboard/app.py``, or ``reprise dashboard``."""
 
 import html
+from pathlib import Path
 
 import streamlit as st
 
 from common.tracking.connection import shown
-from dashboard.session import uri
+from dashboard.session import address, uri
 
 # Streamlit's own spacing and titles are made for wide screens alone. Colours that are not of the
 # palette are those of the text around, so that they fit light and dark.
@@ -35,7 +36,8 @@ STYLE = """<style>
   grid-template-columns: repeat(auto-fit, minmax(min(100%, 26rem), 1fr))}
 .claims article, [data-testid="stHtml"] details {border: 1px solid rgba(138, 138, 138, 0.4);
   border-radius: 0.5rem}
-.claims article {padding: 1rem}
+/* Claims out of sight are laid out when they come into it. */
+.claims article {padding: 1rem; content-visibility: auto; contain-intrinsic-size: auto 17rem}
 [data-testid="stMainBlockContainer"] .claims h3 {margin: 0; padding: 0 0 0.6rem}
 [data-testid="stHtml"] details {padding: 0.5rem 1rem; margin: 0 0 0.5rem}
 [data-testid="stHtml"] details > :not(summary) {margin: 0.7rem 0 0.3rem}
@@ -44,6 +46,11 @@ STYLE = """<style>
   border-collapse: collapse}
 [data-testid="stHtml"] :is(th, td) {border: 1px solid rgba(138, 138, 138, 0.4);
   padding: 0.2rem 0.5rem; text-align: left}
+.facts {display: grid; gap: 0 1.5rem;
+  grid-template-columns: repeat(auto-fit, minmax(min(100%, 24rem), 1fr))}
+.facts > * {min-width: 0}
+.facts .wide {grid-column: 1 / -1}
+.facts table {max-height: 22rem; overflow-y: auto}
 .said {margin: 0.5rem 0}
 .claim-bar {position: relative; height: 3.1rem; margin: 0.5rem 0 0.2rem;
   border-bottom: 1px solid #8A8A8A; margin-bottom: 1.5rem}
@@ -59,6 +66,14 @@ STYLE = """<style>
   font-weight: 400; white-space: nowrap; opacity: 0.8}
 </style>"""
 
+# The megabytes that draw charts, taken in while the reader looks at the first page: two seconds
+# after it, so that they do not stand in its way.
+STATIC = Path(st.__file__).with_name("static")
+AHEAD = "".join(
+    f"<script>setTimeout(() => import('./{found.relative_to(STATIC)}'), 2000)</script>"
+    for found in STATIC.glob("static/js/PlotlyChart.*.js")
+)
+
 st.set_page_config(page_title="Reprise", page_icon=":material/replay:", layout="wide")
 page = st.navigation(
     [
@@ -70,6 +85,9 @@ page = st.navigation(
     ]
 )
 st.html(STYLE)
-page.run()
+with address():
+    page.run()
 # As HTML: Markdown would make a link of a server's address.
 st.sidebar.html(f'<p class="small">store: {html.escape(shown(uri()))}</p>')
+if AHEAD:
+    st.sidebar.html(AHEAD, unsafe_allow_javascript=True)

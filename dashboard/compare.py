@@ -19,6 +19,20 @@ _ratios = st.cache_data(max_entries=32, show_spinner=False)(comparison.ratios)
 NEWEST = ("experiment", "size", "target", "machine")
 
 
+def ahead(store: data.Snapshot) -> None:
+    """Work out what the page shows first, so that its first reader need not wait for it."""
+    runs = store.runs[store.runs["status"] == "done"]
+    if len(runs):
+        runs = runs[runs["paper"] == runs["paper"].min()]
+        runs = runs[runs["experiment"] == runs["experiment"].min()]
+        rows = _observations(data.latest(runs, NEWEST))
+        if len(rows):
+            rows = rows[rows["metric"] == rows["metric"].min()]
+            rows = rows.assign(method=comparison.method_names(rows, []))
+            table = _means(rows)
+            _ratios(rows, (table["method"].iloc[0], table["series"].iloc[0]))
+
+
 def main() -> None:
     st.title("Compare", anchor=False)
     store = snapshot()
@@ -43,11 +57,6 @@ def _numbers(runs: pd.DataFrame) -> None:
     runs = runs[runs["experiment"] == experiment]
     every = st.sidebar.toggle("Older runs too", help="One run per machine, size and target else.")
     runs = runs if every else data.latest(runs, NEWEST)
-    runs = runs.assign(
-        stamp=[words.commit(run.commit, run.dirty) for run in runs.itertuples()],
-        digest=runs["digest"].str[:6],
-    )
-    runs = runs.assign(series=comparison.series_names(runs))
     rows = _observations(runs)
     if not len(rows):
         st.info("The store holds no observations of this experiment.")
@@ -62,8 +71,14 @@ def _numbers(runs: pd.DataFrame) -> None:
 
 
 def _observations(runs: pd.DataFrame) -> pd.DataFrame:
+    """Observations of all runs, with the name of each run's series."""
     import pandas as pd
 
+    runs = runs.assign(
+        stamp=[words.commit(run.commit, run.dirty) for run in runs.itertuples()],
+        digest=runs["digest"].str[:6],
+    )
+    runs = runs.assign(series=comparison.series_names(runs))
     frames = [data.observations(uri(), run).assign(series=run.series) for run in runs.itertuples()]
     frames = [frame for frame in frames if len(frame)]
     return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
@@ -115,7 +130,7 @@ def _table(table: pd.DataFrame, metric: str, what: str, labels: tuple[str, str])
             "n": table["n"],
         }
     )
-    st.dataframe(shown, hide_index=True)
+    st.html(words.table(shown.astype(str).to_dict("records")))
     with st.container(horizontal=True):
         export.csv(table, f"{metric}-{what}")
         export.png(lambda: export.intervals_png(table, title, labels), f"{metric}-{what}")
@@ -131,20 +146,15 @@ def _verdicts(verdicts: pd.DataFrame) -> None:
         return
     st.subheader("Claims side by side", anchor=False)
     newest = data.current(verdicts).sort_values(["place", "claim"])
-    newest = newest.assign(
-        place=newest["machine_label"] + " · " + newest["size"] + " · " + newest["target"],
-        text=[_cell(row) for row in newest.itertuples()],
-    )
-    table = newest.pivot(index="claim", columns="place", values="text").fillna("")
-    claims = newest.drop_duplicates("claim").set_index("claim")
-    table = table.loc[claims.index]
-    paper = [
-        words.paper_value(claims.at[claim, "paper_value"], claims.at[claim, "paper_unit"])
-        for claim in table.index
-    ]
-    table.insert(0, "in the paper", paper)
-    table.index = [claims.at[claim, "title"] for claim in table.index]
-    st.dataframe(table)
+    table: dict[str, dict[str, str]] = {}
+    for row in newest.itertuples():
+        stated = {
+            "claim": row.title,
+            "in the paper": words.paper_value(row.paper_value, row.paper_unit),
+        }
+        place = f"{row.machine_label} · {row.size} · {row.target}"
+        table.setdefault(row.claim, stated)[place] = _cell(row)
+    st.html(words.table(list(table.values())))
 
 
 def _cell(claim: object) -> str:

@@ -77,10 +77,15 @@ def _show(slug: str, name: str, explorer: Explorer, runs: pd.DataFrame) -> None:
     st.plotly_chart(figure, config=charts.CONFIG, key="picture")
     st.caption(words.plain(explorer.caption))
     _source(run)
-    with st.expander("Numbers"):
-        shown = found.reset_index() if explorer.kind == "heat" else found
-        st.dataframe(shown, hide_index=True)
+    _numbers(found.reset_index() if explorer.kind == "heat" else found)
     export.csv(found, f"{slug}-{name}", index=explorer.kind == "heat")
+
+
+@st.fragment
+def _numbers(found: pd.DataFrame) -> None:
+    folder = st.expander("Numbers", key="numbers", on_change="rerun")
+    if folder.open:
+        folder.dataframe(found, hide_index=True)
 
 
 def _chosen(explorer: Explorer, rows: pd.DataFrame) -> tuple[pd.DataFrame, str]:

@@ -180,18 +180,9 @@ def _address(row: Any) -> str:
 def _table(verdicts: pd.DataFrame) -> None:
     ranked = verdicts.sort_values(["paper", "place", "claim"])
     table = words.claims_table(ranked)
-    shown = table.assign(
-        reason=list(ranked["reason"]),
-        page=list(map(_address, ranked.itertuples())),
-    )
-    styled = shown.style.map(
-        lambda text: (
-            f"background-color: {words.verdict_colour(text.partition(' ')[2])}; color: #111111"
-        ),
-        subset=["verdict"],
-    )
+    # Without colours: pandas and the browser would take as long for them as for all else here.
     st.dataframe(
-        styled,
+        table.assign(reason=list(ranked["reason"]), page=list(map(_address, ranked.itertuples()))),
         hide_index=True,
         width="stretch",
         column_config={"page": st.column_config.LinkColumn("page", display_text="open")},

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import base64
 import html
 from typing import TYPE_CHECKING, Any
 
 import streamlit as st
+from streamlit.runtime import get_instance
 
 from common.claims import VERDICTS_BEST_FIRST
 from dashboard import data, export, words
@@ -176,18 +176,22 @@ def _exports(slug: str, verdicts: pd.DataFrame) -> None:
 
 
 def _figures(runs: pd.DataFrame, declared: dict[str, Any]) -> None:
-    """Images as they are: Streamlit's own element would scale and encode each one anew."""
+    """Images as they are: Streamlit's own element would scale and encode each one anew.
+
+    They travel beside the page, not in its HTML, which the browser takes apart.
+    """
     images = data.figures(uri(), runs, declared)
     if not images:
         return
     st.header("Figures", anchor=False)
-    shown = (_figure(declared["figures"][name], image) for name, image in images.items())
+    shown = (_figure(name, declared["figures"][name], image) for name, image in images.items())
     st.html(f'<div class="figures">{"".join(shown)}</div>')
 
 
-def _figure(told: dict[str, Any], image: bytes) -> str:
+def _figure(name: str, told: dict[str, Any], image: bytes) -> str:
     title, caption = (html.escape(str(told.get(key, ""))) for key in ("title", "caption"))
-    source = f"data:image/png;base64,{base64.b64encode(image).decode()}"
+    place = get_instance().media_file_mgr.add(image, "image/png", f"figure-{name}")
+    source = html.escape(place.removeprefix("/"))  # relative, as links are
     return (
         f'<figure><img src="{source}" alt="{title}" loading="lazy">'
         f"<figcaption><b>{title}.</b> {caption}</figcaption></figure>"
@@ -202,8 +206,14 @@ def _card(card: str) -> None:
         if section:
             st.header(title, anchor=False)
             st.markdown(section)
-    with st.expander("The whole paper card"):
-        st.markdown(card)
+    _whole_card(card)
+
+
+@st.fragment
+def _whole_card(card: str) -> None:
+    folder = st.expander("The whole paper card", key="card", on_change="rerun")
+    if folder.open:
+        folder.markdown(card)
 
 
 def _provenance(runs: pd.DataFrame) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import streamlit as st
@@ -61,6 +62,20 @@ def _explain_empty() -> None:
     )
 
 
+@contextlib.contextmanager
+def address() -> Iterator[None]:
+    """Put the choices that a page makes into its address, together: each change costs the browser.
+
+    Every change is also a step of the browser's history, through which its reader goes back.
+    """
+    chosen = st.session_state["chosen"] = {}
+    try:
+        yield
+    finally:
+        if not chosen.items() <= st.query_params.to_dict().items():
+            st.query_params.update(chosen)
+
+
 def choose(
     label: str,
     options: Sequence[str],
@@ -84,7 +99,7 @@ def choose(
             st.warning(f"{label} {wanted!r} is not here. There is: {listed}.")
     chosen = st.selectbox(label, options, key=name, format_func=shown_as)
     st.session_state[f"last_{name}"] = chosen
-    st.query_params[name] = chosen
+    st.session_state["chosen"][name] = chosen
     return chosen
 
 

@@ -22,11 +22,18 @@ from common.errors import ConfigError
 from dashboard import serve
 
 if TYPE_CHECKING:
-    from playwright.sync_api import BrowserContext, Page
+    from playwright.sync_api import Page
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 CONTRAST = Path(__file__).with_name("contrast.js").read_text().partition("\n")[2].rstrip(";\n")
 WIDE, NARROW = {"width": 1440, "height": 900}, {"width": 400, "height": 900}
+HEADINGS = {
+    "Overview": "Which claims stood?",
+    "Paper": "Provenance",
+    "Explore": "Explore",
+    "Compare": "Claims side by side",
+    "Runs": "Configuration",
+}
 browser_test = pytest.mark.browser
 
 
@@ -85,21 +92,22 @@ def address(remote) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def window() -> Iterator[BrowserContext]:
-    """One window for all tests, which keeps Streamlit's megabytes from one page to the next."""
+def page(address) -> Iterator[Page]:
+    """One page for all tests: each opens what it needs, by a click where that will do."""
     api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     with api.sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser.new_context(viewport=WIDE)
+        page = browser.new_page(viewport=WIDE)
+        page.set_default_timeout(60_000)
+        yield page
         browser.close()
 
 
-@pytest.fixture
-def page(window) -> Iterator[Page]:
-    page = window.new_page()
-    page.set_default_timeout(60_000)
-    yield page
-    page.close()
+def turn_to(page: Page, name: str) -> None:
+    """Open a page by its link, and wait until it stands."""
+    page.get_by_role("link", name=name, exact=True).click()
+    page.get_by_role("heading", name=HEADINGS[name]).wait_for()
+    page.wait_for_selector(".stApp[data-test-script-state=notRunning]")
 
 
 @browser_test
@@ -108,14 +116,16 @@ def test_every_page_is_one_click_away_legible_in_both_themes_and_fits_a_telephon
     page.get_by_text("1 verdict moved since the commit before").wait_for()
     for name, says in (
         ("Overview", "1 of 8 claims reproduced in 2 papers"),
-        ("Paper", "Figures"),
+        ("Paper", "F1 by method."),
         ("Explore", "Numbers"),
         ("Compare", "Ratio to a baseline"),
         ("Runs", "8 runs, 1 failed"),
     ):
-        page.get_by_role("link", name=name, exact=True).click()
+        steps = page.evaluate("history.length")
+        turn_to(page, name)
         page.get_by_text(says).first.wait_for()
-        page.wait_for_selector(".stApp[data-test-script-state=notRunning]")
+        # The page, and its choices all at once: two steps back are enough.
+        assert page.evaluate("history.length") <= steps + 2
         for theme in ("light", "dark"):
             page.emulate_media(color_scheme=theme)
             assert illegible(page) == [], (name, theme)
@@ -129,7 +139,7 @@ def illegible(page: Page) -> list[tuple[float, str]]:
     from playwright.sync_api import TimeoutError
 
     with contextlib.suppress(TimeoutError):
-        page.wait_for_function(f"!({CONTRAST})().length", timeout=5_000)
+        page.wait_for_function(f"!({CONTRAST})().length", timeout=5_000, polling=250)
     return page.evaluate(CONTRAST)
 
 
@@ -166,7 +176,7 @@ def test_filters_narrow_and_stay_in_the_address(address, page):
     page.goto(f"{address}/runs?status=failed")
     page.get_by_role("heading", name="beta / cost").wait_for()
     page.get_by_text("ValueError: 3 is not <b>2</b>").first.wait_for()
-    page.goto(f"{address}/explore?paper=alpha&chart=jobs")
+    turn_to(page, "Explore")
     lines = page.locator(".js-plotly-plot .legendtext")
     lines.first.wait_for()
     assert set(lines.all_text_contents()) == {"ours", "trees"}
@@ -175,17 +185,27 @@ def test_filters_narrow_and_stay_in_the_address(address, page):
 
 
 @browser_test
-@pytest.mark.parametrize(
-    ("where", "files"),
-    [
-        ("paper?paper=alpha", {"CSV": b"paper,claim", "PNG": b"\x89PNG"}),
-        ("compare?paper=alpha&experiment=cost", {"LaTeX table": b"% needs"}),
-        ("explore?paper=alpha", {"CSV": b"line,x,y"}),
-    ],
-)
-def test_downloads(address, page, where, files):
-    page.goto(f"{address}/{where}")
-    for button, begins in files.items():
+def test_figures_are_drawn_and_what_is_folded_up_opens(address, page):
+    page.goto(f"{address}/paper?paper=alpha&size=quick&target=cpu")
+    page.get_by_role("img", name="F1 by method").scroll_into_view_if_needed()
+    page.wait_for_function("document.querySelector('.figures img').naturalWidth > 100")
+    page.get_by_text("The whole paper card").click()
+    page.get_by_text("The idea in five lines.").wait_for()
+    turn_to(page, "Explore")
+    page.get_by_text("Numbers").click()
+    page.locator("[data-testid=stDataFrame] canvas").first.wait_for()
+
+
+@browser_test
+def test_downloads(address, page):
+    page.goto(f"{address}/paper?paper=alpha")
+    for name, button, begins in (
+        ("Paper", "CSV", b"paper,claim"),
+        ("Paper", "PNG", b"\x89PNG"),
+        ("Compare", "LaTeX table", b"% needs"),
+        ("Explore", "CSV", b"line,x,y"),
+    ):
+        turn_to(page, name)
         with page.expect_download() as caught:
             page.get_by_role("button", name=button, exact=True).first.click()
         assert Path(caught.value.path()).read_bytes().startswith(begins)

@@ -2,32 +2,50 @@
 
 from __future__ import annotations
 
+import functools
 import re
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from unittest.mock import Mock
+from xml.etree import ElementTree
 
+import pandas as pd
 import pytest
+import streamlit as st
+from streamlit.components.v2.component_manager import BidiComponentManager
 from streamlit.testing.v1 import AppTest
+
+from dashboard import compare, comparison, data
 
 APP = Path(__file__).parents[2] / "dashboard" / "app.py"
 PAGES = ["overview.py", "paper.py", "explore.py", "compare.py", "runs.py"]
 
 
-@pytest.fixture
-def show(monkeypatch):
+@pytest.fixture(scope="module")
+def show() -> Iterator[Callable[..., AppTest]]:
     """Open a page of the browser on a store."""
+    with pytest.MonkeyPatch.context() as patch:
+        # The bench would look through all installed packages for components at every run.
+        patch.setattr(BidiComponentManager, "discover_and_register_components", Mock())
 
-    def open_page(uri: str, page: str = "overview.py", **query: str) -> AppTest:
-        monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
-        bench = AppTest.from_file(str(APP), default_timeout=60)
-        for name, value in query.items():
-            bench.query_params[name] = value
-        if page != "overview.py":
-            bench.switch_page(page)
-        bench.run()
-        assert not bench.exception, bench.exception
-        return bench
+        def open_page(uri: str, page: str = "overview.py", **query: str) -> AppTest:
+            patch.setenv("MLFLOW_TRACKING_URI", uri)
+            bench = AppTest.from_file(str(APP), default_timeout=60)
+            for name, value in query.items():
+                bench.query_params[name] = value
+            if page != "overview.py":
+                bench.switch_page(page)
+            bench.run()
+            assert not bench.exception, bench.exception
+            return bench
 
-    return open_page
+        yield open_page
+
+
+@pytest.fixture(scope="module")
+def opened(show, store) -> Callable[[str], AppTest]:
+    """A page as it opens, without a choice made; the tests share it and change nothing."""
+    return functools.cache(lambda page: show(store, page))
 
 
 def text(bench: AppTest) -> str:
@@ -38,14 +56,21 @@ def text(bench: AppTest) -> str:
     return "\n".join([*said, *(element.proto.body for element in bench.get("html"))])
 
 
+def tables(bench: AppTest) -> list[pd.DataFrame]:
+    """Tables that the page shows as HTML."""
+    found = re.findall(r"<table>.*?</table>", text(bench))
+    rows = [[[cell.text or "" for cell in row] for row in ElementTree.fromstring(t)] for t in found]
+    return [pd.DataFrame(lines, columns=head) for head, *lines in rows]
+
+
 def titles(said: str) -> list[str]:
     """Claims in the order in which the page shows them."""
     return re.findall(r"<article id=[^>]*><h3>([^<]*)</h3>", said)
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_page_opens(show, store, page):
-    said = text(show(store, page))
+def test_page_opens(opened, page):
+    said = text(opened(page))
     assert "<b>bold</b> $name$" not in said  # names from the store are text, not markup
 
 
@@ -63,8 +88,8 @@ def test_unreachable_server_is_a_message(show, closed_port, page):
     assert f"127.0.0.1:{closed_port}" in bench.error[0].value
 
 
-def test_overview_counts_claims_and_names_failures(show, store):
-    bench = show(store)
+def test_overview_counts_claims_and_names_failures(opened):
+    bench = opened("overview.py")
     said = text(bench)
     assert "1 of 8 claims reproduced in 2 papers" in said
     assert "3 ✗ not reproduced" in said and "1 ! error" in said
@@ -75,8 +100,8 @@ def test_overview_counts_claims_and_names_failures(show, store):
     assert table["page"].iloc[0] == "paper?paper=alpha&size=quick&target=cpu&claim=f1-gain"
 
 
-def test_overview_says_what_changed(show, store):
-    said = text(show(store))
+def test_overview_says_what_changed(opened):
+    said = text(opened("overview.py"))
     assert "1 verdict moved since the commit before: 1 for the better, 0 for the worse" in said
     assert (
         "1 verdict moved away from the recorded verdicts: 0 for the better, 1 for the worse" in said
@@ -85,6 +110,9 @@ def test_overview_says_what_changed(show, store):
 
 def test_explore_toggles_lines_and_names_its_run(show, store):
     bench = show(store, "explore.py", paper="alpha", size="quick", target="cpu")
+    assert not bench.dataframe  # numbers are folded up, and not even sent
+    bench.session_state["numbers"] = True
+    bench.run()
     assert bench.selectbox(key="chart").options == ["F1 job by job", "Energy against time"]
     numbers = bench.dataframe[0].value
     assert set(numbers["line"]) == {"ours", "trees"}
@@ -141,18 +169,20 @@ def test_paper_deep_link_to_the_unknown_says_what_there_is(show, store):
 
 def test_compare_machines_and_baseline(show, store):
     bench = show(store, "compare.py", paper="alpha", experiment="cost", metric="fit_energy")
-    means, ratios, claims = (element.value for element in bench.dataframe)
+    means, ratios, claims = tables(bench)
     assert len(means) == 6  # two methods; two sizes on one machine, one on the other
     assert any("G100" in series for series in means["series"])
-    assert "modelled" in text(bench)
+    assert ">modelled</span>" in text(bench)
     baseline = bench.selectbox(key="baseline")
     trees = next(name for name in baseline.options if name.startswith("trees @ Other"))
     baseline.select(trees).run()
-    ratios = bench.dataframe[1].value.set_index(["method", "series"])["ratio of fit_energy"]
+    ratios = tables(bench)[1].set_index(["method", "series"])["ratio of fit_energy"]
     assert float(ratios[("ours", trees.partition(" @ ")[2])]) == pytest.approx(1 / 3, abs=0.02)
-    assert claims["in the paper"]["F1 of at least 0.9"] == "not available"
+    claims = claims.set_index("claim")
+    assert claims.loc["F1 of at least 0.9", "in the paper"] == "not available"
+    assert claims.loc["Uses a third of the energy"].str.contains("✓ reproduced").sum() == 1
     bench.selectbox(key="metric").select("fit_wall_time").run()
-    assert "modelled" not in text(bench)
+    assert ">modelled</span>" not in text(bench)
 
 
 def test_compare_can_be_left_with_nothing(show, store):
@@ -161,18 +191,27 @@ def test_compare_can_be_left_with_nothing(show, store):
     assert not bench.exception and "Nothing is left" in text(bench)
 
 
+def test_what_compare_shows_first_is_worked_out_ahead(show, store, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", store)
+    st.cache_data.clear()
+    compare.ahead(data.load(store))
+    monkeypatch.delattr(comparison, "interval_table")
+    monkeypatch.delattr(comparison, "ratio")
+    assert len(tables(show(store, "compare.py"))) == 3
+
+
 def test_runs_show_a_failure_as_failed(show, store):
     bench = show(store, "runs.py", of_paper="beta", status="failed")
     table = bench.dataframe[0].value
     assert list(table["status"]) == ["✗ failed"] and set(table["commit"]) == {"c0ffee00 (dirty)"}
     said = text(bench)
     assert "failed" in bench.error[0].value and "working tree differed" in said
-    config = bench.dataframe[1].value
+    config = tables(bench)[0]
     assert dict(zip(config["name"], config["value"], strict=True)) == {"alpha": "0.1", "seeds": "2"}
 
 
-def test_runs_name_their_meters(show, store):
-    table = show(store, "runs.py").dataframe[0].value
+def test_runs_name_their_meters(opened):
+    table = opened("runs.py").dataframe[0].value
     energy = set(table["energy"])
     assert "no meter" in energy
     assert any(text.endswith("(NVML, measured)") for text in energy)
