@@ -287,7 +287,9 @@ def _decode(archive: Path, info: zipfile.ZipInfo, opened: zipfile.ZipFile) -> np
         raise DataError(f"{archive}: {info.filename!r} is no JPEG image ({error})") from error
 
 
+@functools.cache
 def _digits() -> Arrays:
+    """All digits, read once (scikit-learn reads text); do not write to them."""
     from sklearn.datasets import load_digits
 
     found = load_digits()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from projects.osgd.baselines import SummedLoss
+from projects.osgd.gradients import Rows, task_gradients
 from projects.osgd.masked import MaskedWidthNested
 from projects.osgd.optimizer import OSGD
 from projects.osgd.width import WidthNestedCNN, WidthNestedMLP
@@ -63,6 +64,21 @@ def make_step(
     return step
 
 
+def losses_with_gradients(rows: Rows, parameters: Sequence[Tensor]) -> list[Tensor]:
+    """Losses L_k(w) = <g_k, w>: gradients of a network once more, without a pass through it.
+
+    Examples
+    --------
+    >>> w, g = torch.ones(2, requires_grad=True), torch.tensor([3.0, 4.0])
+    >>> task_gradients(losses_with_gradients([[g]], [w]), [w])
+    [[tensor([3., 4.])]]
+    """
+    return [
+        sum((g * w).sum() for g, w in zip(row, parameters, strict=True) if g is not None)
+        for row in rows
+    ]
+
+
 def step_time(run: Run) -> None:
     """Wall time of a step; all variants take turns, so that a busy moment hits them alike."""
     params, name = run.params, "random-inputs"
@@ -74,20 +90,22 @@ def step_time(run: Run) -> None:
         model, x = networks(params)[network](stages)
         model, x = model.to(device), x.to(device)
         y = torch.randint(10, (len(x),), device=device)
-        timed = [
-            (columns, descent, make_step(found, descent, x, y), found)
-            for columns, found, descent in variants(model, stages)
-        ]
-        for _, _, step, _ in timed:
+        timed = []
+        for columns, found, descent in variants(model, stages):
+            step, rows = make_step(found, descent, x, y), None
             step()
+            if columns["variant"] == "osgd" and columns["backward"] == "naive":
+                losses = [F.cross_entropy(logits, y) for logits in found(x)]
+                rows = task_gradients(losses, descent.trained())
+            timed.append((columns, descent, step, rows))
         for repeat in range(params["repeats"]):
-            for columns, descent, step, found in timed:
+            for columns, descent, step, rows in timed:
                 labels = {**columns, "dataset": name, "item": f"{network}, repeat {repeat}"}
                 labels |= {"network": network, "stages": stages}
                 with run.measure("step", **labels):
                     for _ in range(params["steps"]):
                         step()
-                if columns["variant"] == "osgd" and columns["backward"] == "naive":
-                    descent.backward([F.cross_entropy(logits, y) for logits in found(x)])
+                if rows is not None:
+                    descent.backward(losses_with_gradients(rows, descent.trained()))
                     with run.measure("projection", **labels):
                         descent.project()
