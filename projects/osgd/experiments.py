@@ -36,13 +36,15 @@ def quadratic(run: Run) -> None:
 
     params, name = run.params, "quadratics"
     run.synthetic(name, "two quadratic losses with curvatures between 0.5 and 1")
-    for rank, seed in run.cells([(rank, seed) for rank in params["ranks"] for seed in run.seeds]):
-        rng = run.rng("quadratic", rank, seed)
-        problem = QuadraticTasks.random(rng, params["size"], rank)
-        goal = problem.constrained_minimiser()
-        start = problem.losses(np.zeros(params["size"]))[0]
-        for method in params["methods"]:
-            w = descend(problem, method, params["steps"])
+    for rank, method in run.cells([(r, m) for r in params["ranks"] for m in params["methods"]]):
+        problems = [
+            QuadraticTasks.random(run.rng("quadratic", rank, seed), params["size"], rank)
+            for seed in run.seeds
+        ]
+        ends = descend(problems, method, params["steps"])
+        for seed, problem, w in zip(run.seeds, problems, ends, strict=True):
+            goal = problem.constrained_minimiser()
+            start = problem.losses(np.zeros(params["size"]))[0]
             numbers = {
                 "first_loss_share": problem.losses(w)[0] / start,
                 "distance_share": np.linalg.norm(w - goal) / np.linalg.norm(goal),

@@ -149,7 +149,8 @@ class Bucket:
         self.matrix = torch.zeros(len(self.tasks), size, dtype=dtype, device=device)
         # The direction of a single task is its gradient.
         self.direction = torch.empty_like(self.matrix[0]) if len(tasks) > 1 else self.matrix[0]
-        self.rows = [self.views(row) for row in self.matrix]
+        self.rows = [self._views(row) for row in self.matrix]
+        self.directions = self._views(self.direction)
         self.batches, start = [], 0
         numbers = dict.fromkeys(space for _, _, space in members)
         for length, group in groupby(numbers, key=lengths.__getitem__):
@@ -160,7 +161,7 @@ class Bucket:
             self.batches.append(Batch(spaces, gradients, direction))
             start = columns.stop
 
-    def views(self, flat: Tensor) -> list[Tensor]:
+    def _views(self, flat: Tensor) -> list[Tensor]:
         """The parts of a flat vector in the shapes of the parameters."""
         parts = flat.split([parameter.numel() for parameter in self.parameters])
         return [part.view(p.shape) for part, p in zip(parts, self.parameters, strict=True)]
@@ -277,8 +278,7 @@ class GradientMatrix:
     def write(self) -> None:
         """Make the directions the ``.grad`` of the parameters."""
         for bucket in self.buckets:
-            views = bucket.views(bucket.direction)
-            for parameter, view in zip(bucket.parameters, views, strict=True):
+            for parameter, view in zip(bucket.parameters, bucket.directions, strict=True):
                 parameter.grad = view.to(parameter.dtype)
 
 

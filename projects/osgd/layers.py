@@ -12,11 +12,6 @@ def conv_norm(inputs: int, outputs: int, stride: int = 1, kernel: int = 3) -> nn
     return nn.Sequential(conv, nn.BatchNorm2d(outputs))
 
 
-def conv_unit(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
-    """3 x 3 convolution, batch normalisation, ReLU."""
-    return nn.Sequential(*conv_norm(inputs, outputs, stride), nn.ReLU())
-
-
 def branch_unit(inputs: int, outputs: int, *, silent: bool) -> nn.Sequential:
     """ReLU, 3 x 3 convolution, batch normalisation: what is added to a state.
 

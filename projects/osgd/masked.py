@@ -76,21 +76,6 @@ class MaskedWidthNested(nn.Module):
         pooled = features.mean((2, 3)) if features.dim() == 4 else features
         return [head(pooled[:, :c]) for head, c in zip(self.heads, self.widths, strict=True)]
 
-    def copy_to(self, model: WidthNested) -> WidthNested:
-        """Write these weights into a width-nested network of the same shape and return it."""
-        with torch.no_grad():
-            for masked, layer in zip(self.layers, model.layers, strict=True):
-                for stage, (start, stop) in enumerate(_rows(layer)):
-                    block = layer.blocks[stage]
-                    block.weight.copy_(masked.weight[start:stop, : block.weight.shape[1]])
-                    if block.bias is not None:
-                        block.bias.copy_(masked.bias[start:stop])
-                    for name, value in layer.norms[stage].state_dict(keep_vars=True).items():
-                        whole = getattr(masked.norm, name)
-                        value.copy_(whole[start:stop] if whole.dim() else whole)
-        model.heads.load_state_dict(self.heads.state_dict())
-        return model
-
 
 def _rows(layer: StripedLayer) -> list[tuple[int, int]]:
     ends = [sum(layer.new[: stage + 1]) for stage in range(len(layer.new))]

@@ -7,9 +7,13 @@ gives the first task all it wants and the second one what remains.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+
+# Methods for which the sum of several problems is each problem alone.
+APART = ("joint", "osgd", "osgd normalised", "osgd reversed")
 
 
 @dataclass(frozen=True)
@@ -68,40 +72,46 @@ class QuadraticTasks:
             projected @ z, projected @ (self.centres[1] - self.centres[0])
         )
 
-    def joint_minimiser(self) -> np.ndarray:
-        """The minimiser of L_1 + L_2, shape (P,)."""
-        return np.linalg.solve(
-            self.hessians.sum(0), np.einsum("kij,kj->i", self.hessians, self.centres)
-        )
 
+def descend(
+    problems: Sequence[QuadraticTasks], method: str, steps: int, lr: float = 0.5
+) -> np.ndarray:
+    """Where a method ends after steps of a falling rate, from the origin.
 
-def descend(problem: QuadraticTasks, method: str, steps: int, lr: float = 0.5) -> np.ndarray:
-    """Where a method ends after steps of a falling rate, from the origin, shape (P,).
+    Problems side by side are as if each were alone: every one has a parameter of its own, and a
+    method that would mix them takes them one by one.
 
     Parameters
     ----------
-    problem : QuadraticTasks
-        Both losses.
+    problems : sequence of QuadraticTasks
+        M problems of one size P.
     method : str
         One of :data:`projects.osgd.baselines.METHODS`.
     steps : int
         Number of steps; the rate falls as a cosine to 0.
     lr : float
         Rate of the first step.
+
+    Returns
+    -------
+    ndarray, shape (M, P)
     """
     import torch
 
     from projects.osgd.baselines import optimizer
     from projects.osgd.training import Recipe
 
-    hessians, centres = torch.from_numpy(problem.hessians), torch.from_numpy(problem.centres)
-    w = torch.zeros(centres.shape[1], dtype=torch.float64, requires_grad=True)
-    base, recipe = torch.optim.SGD([w], lr=lr), Recipe()
+    if len(problems) > 1 and method not in APART:
+        return np.concatenate([descend([problem], method, steps, lr) for problem in problems])
+    hessians = torch.from_numpy(np.stack([problem.hessians for problem in problems]))
+    centres = torch.from_numpy(np.stack([problem.centres for problem in problems]))
+    points = [torch.zeros_like(each[0]).requires_grad_() for each in centres]
+    base, recipe = torch.optim.SGD(points, lr=lr), Recipe()
     descent = optimizer(method, base, 2)
     for step in range(steps):
         base.param_groups[0]["lr"] = lr * recipe.rate(step / steps)
-        apart = w - centres
-        losses = 0.5 * (apart.unsqueeze(1) @ hessians @ apart.unsqueeze(2)).flatten()
+        apart = torch.stack(points).unsqueeze(1) - centres
+        losses = 0.5 * (apart.unsqueeze(2) @ hessians @ apart.unsqueeze(3)).sum((0, 2, 3))
         descent.zero_grad()
         descent.step(list(losses))
-    return w.detach().numpy()
+    return torch.stack(points).detach().numpy()

@@ -105,8 +105,9 @@ class LossesOptimizer(torch.optim.Optimizer):
                 f"{len(losses)} losses for {len(self.tasks)} tasks ({', '.join(self.tasks)}); "
                 "pass one loss per task"
             )
+        devices = {parameter.device for parameter in self.trained()}
         for place, loss in enumerate(losses):
-            self._check_loss(f"loss of task {place} ({self.tasks[place]})", loss)
+            _check_loss(f"loss of task {place} ({self.tasks[place]})", loss, devices)
         values = torch.stack([loss.detach() for loss in losses]).tolist()
         wrong = [place for place, value in enumerate(values) if not math.isfinite(value)]
         if wrong and not self.skip_nonfinite:
@@ -116,24 +117,6 @@ class LossesOptimizer(torch.optim.Optimizer):
             )
         return not wrong
 
-    def _check_loss(self, what: str, loss: Tensor) -> None:
-        if not isinstance(loss, Tensor) or loss.dim() != 0:
-            shape = tuple(loss.shape) if isinstance(loss, Tensor) else type(loss).__name__
-            raise ValueError(f"{what} is no scalar tensor but {shape}; reduce it, as by .mean()")
-        if loss.is_complex():
-            raise ValueError(f"{what} is complex ({loss.dtype}); losses are real")
-        if loss.grad_fn is None:
-            raise ValueError(
-                f"{what} has no grad_fn: it does not depend on a parameter, or was computed under "
-                "torch.no_grad() or detached"
-            )
-        devices = {parameter.device for parameter in self.trained()}
-        if loss.device not in devices:
-            raise ValueError(
-                f"{what} is on {loss.device}, the parameters are on "
-                f"{', '.join(sorted(map(str, devices)))}; move it"
-            )
-
 
 def evaluated(losses: Losses | Callable[[], Losses]) -> Losses:
     """Return the losses, or what a closure gives for them."""
@@ -141,6 +124,24 @@ def evaluated(losses: Losses | Callable[[], Losses]) -> Losses:
         return losses
     with torch.enable_grad():
         return losses()
+
+
+def _check_loss(what: str, loss: Tensor, devices: set[torch.device]) -> None:
+    if not isinstance(loss, Tensor) or loss.dim() != 0:
+        shape = tuple(loss.shape) if isinstance(loss, Tensor) else type(loss).__name__
+        raise ValueError(f"{what} is no scalar tensor but {shape}; reduce it, as by .mean()")
+    if loss.is_complex():
+        raise ValueError(f"{what} is complex ({loss.dtype}); losses are real")
+    if loss.grad_fn is None:
+        raise ValueError(
+            f"{what} has no grad_fn: it does not depend on a parameter, or was computed under "
+            "torch.no_grad() or detached"
+        )
+    if loss.device not in devices:
+        raise ValueError(
+            f"{what} is on {loss.device}, the parameters are on "
+            f"{', '.join(sorted(map(str, devices)))}; move it"
+        )
 
 
 def _names(tasks: int | Sequence[str]) -> tuple[str, ...]:

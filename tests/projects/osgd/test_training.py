@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from projects.osgd.data import Split
 from projects.osgd.gradients import GradientMatrix, pairwise_cosines, reachable, task_gradients
 from projects.osgd.masked import MaskedWidthNested
-from projects.osgd.quadratic import QuadraticTasks, descend
+from projects.osgd.quadratic import APART, QuadraticTasks, descend
 from projects.osgd.training import (
     Alone,
     Recipe,
@@ -211,10 +211,22 @@ def test_constrained_minimiser_fulfils_its_conditions(seed, rank):
 def test_orthogonal_descent_ends_there_and_joint_descent_elsewhere():
     problem = QuadraticTasks.random(np.random.default_rng(0), 6, 1)
     goal = problem.constrained_minimiser()
-    assert np.linalg.norm(descend(problem, "osgd", 200) - goal) < 1e-4
-    joint = descend(problem, "joint", 200)
-    np.testing.assert_allclose(joint, problem.joint_minimiser(), atol=1e-3)
+    (orthogonal,), (joint,) = (descend([problem], method, 200) for method in ("osgd", "joint"))
+    assert np.linalg.norm(orthogonal - goal) < 1e-4
+    # the minimiser of the sum: sum_k H_k (w - a_k) = 0
+    pull = np.einsum("kij,kj->i", problem.hessians, problem.centres)
+    np.testing.assert_allclose(joint, np.linalg.solve(problem.hessians.sum(0), pull), atol=1e-3)
     assert np.linalg.norm(joint - goal) > 0.1
+
+
+@pytest.mark.parametrize("method", [*APART, "osgd global", "pcgrad"])
+def test_problems_side_by_side_end_as_each_alone(method):
+    problems = [QuadraticTasks.random(np.random.default_rng(n), 6, 1 + n) for n in range(3)]
+    torch.manual_seed(0)
+    together = descend(problems, method, 20)
+    torch.manual_seed(0)
+    alone = np.concatenate([descend([problem], method, 20) for problem in problems])
+    np.testing.assert_allclose(together, alone, rtol=1e-9, atol=1e-12)
 
 
 @pytest.mark.parametrize("rank", [0, 6])
