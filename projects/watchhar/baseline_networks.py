@@ -24,15 +24,16 @@ class MotionCNN(nn.Module):
         sizes = [axes, channels, 2 * channels, 2 * channels]
         layers: list[nn.Module] = []
         for inputs, outputs in itertools.pairwise(sizes):
-            layers += [nn.Conv2d(inputs, outputs, (5, 1), padding=(2, 0)), nn.BatchNorm2d(outputs)]
-            layers += [nn.ReLU(), nn.MaxPool2d((2, 1))]
+            layers += [nn.Conv2d(inputs, outputs, (1, 5), padding=(0, 2)), nn.BatchNorm2d(outputs)]
+            layers += [nn.ReLU(), nn.MaxPool2d((1, 2))]
         self.convolutions = nn.Sequential(*layers)
         self.head = nn.Linear(2 * channels, num_classes)
 
     def forward(self, imu: Tensor) -> Tensor:
         """Map motion to logits."""
-        # Two dimensions, one of size 1: a layout of one dimension alone has only slow kernels.
-        maps = self.convolutions(imu.transpose(1, 2)[..., None])
+        # Rows of one image each: PyTorch's kernels for them are up to three times as fast on a CPU
+        # as those for one dimension, or for columns.
+        maps = self.convolutions(imu.transpose(1, 2)[:, :, None])
         logits = self.head(maps.mean(dim=(2, 3)))
         return logits[:, 0] if logits.shape[1] == 1 else logits
 
@@ -237,13 +238,13 @@ class FrameCNN(nn.Module):
     ) -> None:
         super().__init__()
         self.frontend = frontend
-        self.scale = nn.BatchNorm1d(n_mels)  # decibels have any mean
+        self.scale = nn.BatchNorm2d(n_mels)  # decibels have any mean
         self.network = MotionCNN(num_classes, axes=n_mels, channels=channels)
 
     def forward(self, audio: Tensor) -> Tensor:
         """Map sound (B, samples), or what the front end takes, to logits (B, classes)."""
-        scaled = self.scale(self.frontend(audio).transpose(1, 2))
-        return self.network(scaled.transpose(1, 2))
+        scaled = self.scale(self.frontend(audio).transpose(1, 2)[:, :, None])
+        return self.network(scaled[:, :, 0].transpose(1, 2))
 
 
 class LearnedFilters(nn.Module):
