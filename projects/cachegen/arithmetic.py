@@ -124,7 +124,8 @@ def encode_lanes(symbols, cdfs, out, lengths):
     for lane in range(symbols.shape[1]):
         scratch[:] = 0
         used = encode(symbols[:, lane], cdfs[lane], scratch)
-        out[total : total + used] = scratch[:used]
+        for i in range(used):  # not as a slice, see `entropy._gather`
+            out[total + i] = scratch[i]
         lengths[lane] = used
         total += used
     return total

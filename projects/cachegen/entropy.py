@@ -198,7 +198,9 @@ def _gather(q, buffer, marked, widths, words):
             if bits:
                 words[at] = uint16(held)
         else:
-            words[place : place + length] = buffer[c, buffer.shape[1] - length :]
+            # By the word: for a slice, numba compiles a message about unequal shapes, 4 s long.
+            for i in range(length):
+                words[place + i] = buffer[c, buffer.shape[1] - length + i]
         place += length
 
 

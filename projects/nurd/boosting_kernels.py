@@ -37,7 +37,10 @@ def grow(columns, root_order, residual, n_trees, rate, depth, seed):
     # A table of reciprocals: two divisions per candidate cut would cost as much as the rest.
     inverse = 1.0 / np.maximum(np.arange(n + 1), 1)
     for t in range(n_trees):
-        order[:] = root_order
+        # By the element: for an array, numba compiles a message about unequal shapes, 5 s long.
+        for j in range(len(order)):
+            for p in range(n):
+                order[j, p] = root_order[j, p]
         bounds[0], bounds[1] = 0, n
         for level in range(depth):
             first = 2**level - 1
