@@ -13,6 +13,7 @@ from dashboard.session import address, uri
 STYLE = """<style>
 [data-testid="stMainBlockContainer"] {padding-top: 3.5rem; padding-bottom: 3rem}
 [data-testid="stMainBlockContainer"] h1 {font-size: clamp(1.6rem, 5vw, 2.5rem)}
+[data-testid="stMainBlockContainer"] h2 {font-size: clamp(1.35rem, 4vw, 1.9rem)}
 [data-testid="stMainBlockContainer"] h3 {font-size: 1.15rem}
 [data-testid="stMainBlockContainer"] a:focus-visible {outline: 3px solid #E69F00 !important;
   outline-offset: 2px}
@@ -24,11 +25,12 @@ STYLE = """<style>
   margin: 0.6rem 0 1rem}
 @media (max-width: 60rem) {.papers {grid-template-columns: 1fr; gap: 0.4rem}
   .papers > :nth-child(odd) {margin-top: 0.6rem}}
-.tiles {display: flex; flex-wrap: wrap; gap: 0.5rem; margin: 0.1rem 0 0.4rem}
+.tiles {display: flex; flex-wrap: wrap; gap: 0.7rem; margin: 0.1rem 0 0.4rem}
 .tiles a {width: 1.8rem; height: 1.8rem; display: flex; align-items: center;
   justify-content: center; border-radius: 0.35rem; font-weight: 700}
 [data-testid="stMainBlockContainer"] .tiles a {color: #111111; text-decoration: none}
-.figures {display: grid; gap: 1.5rem; grid-template-columns: repeat(auto-fit, minmax(18rem, 1fr))}
+.figures {display: grid; gap: 1.5rem;
+  grid-template-columns: repeat(auto-fit, minmax(min(100%, 26rem), 1fr))}
 .figures figure {margin: 0; max-width: 48rem}
 .figures img {width: 100%; border-radius: 0.35rem}
 .figures figcaption {font-size: 0.85rem; opacity: 0.8}
@@ -50,7 +52,10 @@ STYLE = """<style>
   grid-template-columns: repeat(auto-fit, minmax(min(100%, 24rem), 1fr))}
 .facts > * {min-width: 0}
 .facts .wide {grid-column: 1 / -1}
-.facts table {max-height: 22rem; overflow-y: auto}
+.facts table {max-height: 26rem; overflow-y: auto; border-bottom: 1px solid #8A8A8A}
+[data-testid="stMainBlockContainer"] .facts h3 {margin: 0; padding: 1.2rem 0 0.4rem}
+@media (max-width: 40rem) {.facts .wide tbody {display: table; width: max-content}
+  .facts .wide td {max-width: 15rem}}
 .said {margin: 0.5rem 0}
 .claim-bar {position: relative; height: 3.1rem; margin: 0.5rem 0 0.2rem;
   border-bottom: 1px solid #8A8A8A; margin-bottom: 1.5rem}

@@ -123,7 +123,7 @@ def _claim(claim: dict[str, Any], note: str) -> str:
     return (
         f'<article id="{html.escape(claim["claim"])}"><h3>{html.escape(claim["title"])}</h3>{chips}'
         f'<p class="said">{html.escape(claim["statement"])} '
-        f"<i>({html.escape(claim['source'])})</i></p>{bar(claim)}{_claim_facts(claim, note)}"
+        f"<i>{html.escape(claim['source'])}</i></p>{bar(claim)}{_claim_facts(claim, note)}"
         "</article>"
     )
 
@@ -137,7 +137,9 @@ def _claim_facts(claim: dict[str, Any], note: str) -> str:
     facts = {
         "here": here,
         "paper": words.paper_value(claim["paper_value"], claim["paper_unit"]),
-        "accepted": words.accepted(claim["accept_low"], claim["accept_high"]),
+        "accepted": words.with_unit(
+            words.accepted(claim["accept_low"], claim["accept_high"]), claim["unit"]
+        ),
         "why": claim["reason"],
         "note": note,
     }
@@ -193,7 +195,8 @@ def _figure(name: str, told: dict[str, Any], image: bytes) -> str:
     place = get_instance().media_file_mgr.add(image, "image/png", f"figure-{name}")
     source = html.escape(place.removeprefix("/"))  # relative, as links are
     return (
-        f'<figure><img src="{source}" alt="{title}" loading="lazy">'
+        f'<figure><a href="{source}" target="_blank"><img src="{source}" alt="{title}" '
+        'loading="lazy"></a>'
         f"<figcaption><b>{title}.</b> {caption}</figcaption></figure>"
     )
 
