@@ -101,15 +101,17 @@ class RunData:
         """
         self._declare(name, "substitute", "this machine", description, **facts)
 
-    def own_data(self, name: str, files: Mapping[str, Path]) -> None:
-        """Declare the paper's own data in files that the user brought and nobody may pass on.
+    def own_data(self, name: str, files: Mapping[str, Path], *, label: str = "original") -> None:
+        """Declare data in files that the user brought and nobody may pass on.
 
         Parameters
         ----------
         name : str
-            What observations call it; they are labelled ``original``.
+            What observations call it.
         files : mapping
             Name, without any folder, to path. Names, digests and sizes go into the record.
+        label : {"original", "substitute"}
+            Whether it is the paper's own data or other data for the same question.
 
         Raises
         ------
@@ -125,7 +127,7 @@ class RunData:
             "sha256": {n: hashlib.sha256(p.read_bytes()).hexdigest() for n, p in files.items()},
             "bytes": {n: p.stat().st_size for n, p in files.items()},
         }
-        self._declare(name, "original", "user", "the user's own copy", **facts)
+        self._declare(name, label, "user", "the user's own copy", **facts)
 
     def _declare(self, name: str, label: str, source: str, description: str, **facts: Any) -> None:
         declared = {"label": label, "source": source, "description": description, **facts}

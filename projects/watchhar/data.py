@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -88,10 +88,6 @@ class Windows:
         parts = (self.imu, self.labels, self.participants, self.recordings)
         imu, labels, participants, recordings = (part[chosen] for part in parts)
         return Windows(imu, labels, participants, recordings, self.classes, audio)
-
-    def with_imu(self, imu: np.ndarray) -> Windows:
-        """Return the same windows with other motion, such as a normalised one."""
-        return replace(self, imu=imu.astype(np.float32, copy=False))
 
 
 @dataclass(frozen=True)

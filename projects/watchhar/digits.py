@@ -135,11 +135,17 @@ def at_rate(digits: Digits, rate: int, *, low_pass: bool = True) -> Digits:
         Remove first what the lower rate cannot hold. Without it (2.2, trap 2) those frequencies
         fold back: at 1 kHz, 700 Hz sounds like 300 Hz.
     """
-    if digits.rate % rate:
-        raise ValueError(f"{rate} Hz does not divide {digits.rate} Hz; choose one of {RATES}")
-    factor = digits.rate // rate
-    words, samples = digits.audio.shape
-    # One long signal, with silence that keeps the low-pass from reaching into the next word.
-    apart = np.pad(digits.audio, ((0, 0), (0, -samples % factor + 2 * REACH * factor)))
-    audio = decimate(apart.ravel(), factor, low_pass=low_pass).reshape(words, -1)
-    return replace(digits, audio=audio[:, : samples // factor].astype(np.float32), rate=rate)
+    audio = decimated(digits.audio, digits.rate, rate, low_pass=low_pass)
+    return replace(digits, audio=audio, rate=rate)
+
+
+def decimated(audio: np.ndarray, source: int, rate: int, *, low_pass: bool) -> np.ndarray:
+    """Bring clips (n, samples) from one rate to a lower one that divides it, as float32."""
+    if source % rate:
+        raise ValueError(f"{rate} Hz does not divide {source} Hz; choose one that does")
+    factor = source // rate
+    clips, samples = audio.shape
+    # One long signal, with silence that keeps the low-pass from reaching into the next clip.
+    apart = np.pad(audio, ((0, 0), (0, -samples % factor + 2 * REACH * factor)))
+    slower = decimate(apart.ravel(), factor, low_pass=low_pass).reshape(clips, -1)
+    return slower[:, : samples // factor].astype(np.float32)

@@ -83,11 +83,30 @@ def frontend(run: Run) -> None:
     aliased = [("frozen", rate, False) for rate in params["aliased_at"]]
     others = [(n, rate, True) for rate in params["front_ends_at"] for n in params["front_ends"]]
     for variant, rate, low_pass in run.cells([*frozen, *aliased, *others]):
-        prepared = prepare(digits, variant, rate, low_pass=low_pass)
+        prepared = prepare(digits.audio, digits.rate, variant, rate, low_pass=low_pass)
         for speaker in np.unique(digits.speakers):
             share = accuracy(digits, speaker, prepared, params)
             labels = {"variant": variant, "rate": rate, "low_pass": low_pass}
             run.observe({"accuracy": share}, dataset=dataset, item=str(speaker), **labels)
+
+
+def sounds(run: Run) -> None:
+    """Ten everyday sounds through each front end at each rate, over the published folds (2.2)."""
+    from projects.watchhar.data import SOURCE_HZ
+    from projects.watchhar.speech_study import everyday_sounds, prepare, recognised
+
+    clips, dataset = everyday_sounds(run)
+    params, folds = run.params, np.unique(clips.folds)
+    settings = [(rate, low) for rate in params["rates"] for low in (True, False)]
+    settings = [(rate, low) for rate, low in settings if low or rate < SOURCE_HZ]
+    cells = [(variant, *each) for variant in params["front_ends"] for each in settings]
+    for variant, rate, low_pass in run.cells(cells):
+        prepared = prepare(clips.audio, SOURCE_HZ, variant, rate, low_pass=low_pass)
+        for fold, following in zip(folds, np.roll(folds, -1), strict=True):
+            parts = clips.folds == fold, clips.folds == following
+            share = recognised(clips.labels, *parts, prepared, params)
+            labels = {"variant": variant, "rate": rate, "low_pass": low_pass}
+            run.observe({"accuracy": share}, dataset=dataset, item=f"fold {fold}", **labels)
 
 
 def activities(run: Run) -> None:

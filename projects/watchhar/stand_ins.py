@@ -1,7 +1,7 @@
 """Generated recordings in the place of real ones that are not on this machine.
 
 They exercise the experiments and say nothing about the world: a wrist that rests and then moves,
-and "digits" that are ten pairs of tones.
+"digits" that are ten pairs of tones, everyday sounds from recipes.
 """
 
 from __future__ import annotations
@@ -9,13 +9,27 @@ from __future__ import annotations
 import numpy as np
 
 from projects.watchhar.digits import SPEECH_HZ, Digits
+from projects.watchhar.esc50 import CATEGORIES, SECONDS, Sounds
 from projects.watchhar.geotec import Recording
 from projects.watchhar.recipes import RECIPES
-from projects.watchhar.synthetic import Participant, motion
+from projects.watchhar.synthetic import Participant, motion, record
 
 IDLE_SECONDS, ACTIVE_SECONDS = 2.0, 8.0
 WALK, REST = RECIPES["Wiping_with_rag"], RECIPES["Alarm_clock"]
 SPEAKERS = ("a", "b", "c", "d")
+SOUNDS_LIKE = {
+    "brushing_teeth": "Toothbrushing",
+    "clapping": "Clapping",
+    "clock_alarm": "Alarm_clock",
+    "coughing": "Coughing",
+    "door_wood_knock": "Knocking",
+    "drinking_sipping": "Drinking",
+    "laughing": "Laughing",
+    "pouring_water": "Pouring_pitcher",
+    "toilet_flush": "Toilet_flushing",
+    "vacuum_cleaner": "Vacuum in use",
+}
+"""The activity of each class of ESC-50."""
 
 
 def event_recordings(
@@ -65,3 +79,23 @@ def tone_digits(rng: np.random.Generator, *, takes: int = 20) -> Digits:
                 numbers.append(take)
     columns = (np.array(column) for column in (labels, speakers, numbers))
     return Digits(np.array(audio, dtype=np.float32), *columns, SPEECH_HZ)
+
+
+def generated_sounds(rng: np.random.Generator, *, clips: int = 8) -> Sounds:
+    """Ten activities as the generator sounds them, so many clips of each in each of five folds.
+
+    Examples
+    --------
+    >>> made = generated_sounds(np.random.default_rng(0), clips=1)
+    >>> made.audio.shape, made.folds.max()
+    ((50, 80000), np.int64(5))
+    """
+    audio, labels, folds = [], [], []
+    for fold in range(1, 6):
+        for _ in range(clips):
+            wearer = Participant.draw(rng)
+            for label, category in enumerate(CATEGORIES):
+                audio.append(record(rng, RECIPES[SOUNDS_LIKE[category]], wearer, SECONDS)[1])
+                labels.append(label)
+                folds.append(fold)
+    return Sounds(np.array(audio, np.float32), np.array(labels), np.array(folds))
