@@ -47,21 +47,16 @@ class Stacked(nn.Module):
         super().__init__()
         self.models = nn.ModuleList(models)
         self.num_stages, self.widths = models[0].num_stages, models[0].widths
-        for layers in self._layers():
-            _share_statistics([layer.norm for layer in layers])
+        # Found once: looking up an attribute of a module takes longer than many an operator.
+        self._layers = [_Layer(same) for same in zip(*(m.layers for m in models), strict=True)]
+        self._heads = [_Linear(same) for same in zip(*(m.heads for m in models), strict=True)]
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """Return the logits of all stages, each (M, batch, classes), of inputs (M, batch, ...)."""
-        for layers in self._layers():
-            x = _layer(layers, x)
-        heads = zip(*(model.heads for model in self.models), strict=True)
-        return [
-            _linear(stage, _stack(stage, "weight"), x[..., :width])
-            for stage, width in zip(heads, self.widths, strict=True)
-        ]
-
-    def _layers(self) -> list[tuple[MaskedLayer, ...]]:
-        return list(zip(*(model.layers for model in self.models), strict=True))
+        for layer in self._layers:
+            x = layer(x, self.training)
+        pairs = zip(self._heads, self.widths, strict=True)
+        return [head(x[..., :width]) for head, width in pairs]
 
 
 def stackable(method: str, model: nn.Module) -> bool:
@@ -143,42 +138,48 @@ def _stacked(models: Sequence[nn.Module]) -> nn.Module:
     return Stacked(models)
 
 
-def _share_statistics(norms: Sequence[nn.BatchNorm1d]) -> None:
-    """Make running statistics views of one vector, which one call then updates."""
-    for name in ("running_mean", "running_var"):
-        whole = torch.cat([getattr(norm, name) for norm in norms])
-        for norm, part in zip(norms, whole.chunk(len(norms)), strict=True):
-            setattr(norm, name, part)
+class _Linear:
+    """Linear layers of all networks as one batched product."""
+
+    def __init__(self, layers: Sequence[nn.Module]) -> None:
+        self.weights = [layer.weight for layer in layers]
+        self.biases = None if layers[0].bias is None else [layer.bias for layer in layers]
+
+    def __call__(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        weight = torch.stack(self.weights)
+        weight = (weight if mask is None else weight * mask).mT
+        if self.biases is None:
+            return torch.bmm(x, weight)
+        return torch.baddbmm(torch.stack(self.biases)[:, None], x, weight)
 
 
-def _layer(layers: Sequence[MaskedLayer], x: Tensor) -> Tensor:
-    first = layers[0]
-    made = _linear(layers, _stack(layers, "weight") * first.mask, x)
-    norms = [layer.norm for layer in layers]
-    networks, batch, width = made.shape
-    flat = F.batch_norm(
-        made.transpose(0, 1).reshape(batch, networks * width),
-        *(_whole(norms, name) for name in ("running_mean", "running_var")),
-        *(torch.cat([getattr(norm, name) for norm in norms]) for name in ("weight", "bias")),
-        training=norms[0].training,
-        momentum=norms[0].momentum,
-        eps=norms[0].eps,
-    )
-    made = flat.view(batch, networks, width).transpose(0, 1)
-    return first.activation(made + x if first.residual else made)
+class _Layer:
+    """Masked layers of all networks, with one normalisation of all their channels."""
+
+    def __init__(self, layers: Sequence[MaskedLayer]) -> None:
+        self.linear, first = _Linear(layers), layers[0]
+        self.mask, self.activation, self.residual = first.mask, first.activation, first.residual
+        norms = [layer.norm for layer in layers]
+        self.scales, self.shifts = [n.weight for n in norms], [n.bias for n in norms]
+        self.mean, self.variance = (_shared(norms, f"running_{name}") for name in ("mean", "var"))
+        self.options = {"momentum": norms[0].momentum, "eps": norms[0].eps}
+
+    def __call__(self, x: Tensor, training: bool) -> Tensor:
+        made = self.linear(x, self.mask)
+        networks, batch, width = made.shape
+        flat = F.batch_norm(
+            made.transpose(0, 1).reshape(batch, networks * width),
+            *(self.mean, self.variance, torch.cat(self.scales), torch.cat(self.shifts)),
+            training=training,
+            **self.options,
+        )
+        made = flat.view(batch, networks, width).transpose(0, 1)
+        return self.activation(made + x if self.residual else made)
 
 
-def _whole(norms: Sequence[nn.BatchNorm1d], name: str) -> Tensor:
-    """The vector that the statistics of all norms are views of."""
-    part = getattr(norms[0], name)
-    return part.as_strided((len(norms) * len(part),), (1,), 0)
-
-
-def _linear(layers: Sequence[nn.Module], weight: Tensor, x: Tensor) -> Tensor:
-    if layers[0].bias is None:
-        return torch.bmm(x, weight.mT)
-    return torch.baddbmm(_stack(layers, "bias")[:, None], x, weight.mT)
-
-
-def _stack(layers: Sequence[nn.Module], name: str) -> Tensor:
-    return torch.stack([getattr(layer, name) for layer in layers])
+def _shared(norms: Sequence[nn.BatchNorm1d], name: str) -> Tensor:
+    """Make running statistics views of one vector, which one call then updates; return it."""
+    whole = torch.cat([getattr(norm, name) for norm in norms])
+    for norm, part in zip(norms, whole.chunk(len(norms)), strict=True):
+        setattr(norm, name, part)
+    return whole
