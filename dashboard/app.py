@@ -71,12 +71,13 @@ STYLE = """<style>
   font-weight: 400; white-space: nowrap; opacity: 0.8}
 </style>"""
 
-# The megabytes that draw charts, taken in while the reader looks at the first page: two seconds
-# after it, so that they do not stand in its way.
+# The megabytes that draw charts and grids, taken in while the reader looks at the first page: two
+# seconds after it, so that they do not stand in its way.
 STATIC = Path(st.__file__).with_name("static")
 AHEAD = "".join(
     f"<script>setTimeout(() => import('./{found.relative_to(STATIC)}'), 2000)</script>"
-    for found in STATIC.glob("static/js/PlotlyChart.*.js")
+    for kind in ("PlotlyChart", "DataFrame")
+    for found in STATIC.glob(f"static/js/{kind}.*.js")
 )
 
 st.set_page_config(page_title="Reprise", page_icon=":material/replay:", layout="wide")

@@ -70,6 +70,7 @@ def interval_chart(
     rows_high = max(34, 20 * len(series))
     return finish(
         figure,
+        left=18 + 6 * max(map(len, methods)),
         height=90 + rows_high * len(methods) + 24 * len(series),
         shapes=[] if reference is None else [upright(reference)],
         yaxis={
@@ -107,11 +108,15 @@ def upright(x: float) -> dict[str, Any]:
     return {"type": "line", "x0": x, "x1": x, "y0": 0, "y1": 1, "yref": "paper", "line": line}
 
 
-def finish(figure: go.Figure, height: int, **layout: Any) -> go.Figure:
-    """Lay a chart out, all at once: plotly looks over the whole figure at every change."""
+def finish(figure: go.Figure, height: int, left: int = 76, **layout: Any) -> go.Figure:
+    """Lay a chart out, all at once: plotly looks over the whole figure at every change.
+
+    Margins hold the labels and a line of the legend: where they do not, plotly finds out when it
+    has drawn the chart, and draws it again.
+    """
     return figure.update_layout(
         height=height,
-        margin={"l": 8, "r": 8, "t": 8, "b": 8},
+        margin={"l": left, "r": 8, "t": 50 if len(figure.data) > 1 else 8, "b": 64},
         paper_bgcolor="rgba(0,0,0,0)",
         plot_bgcolor="rgba(0,0,0,0)",
         legend={"orientation": "h", "yanchor": "bottom", "y": 1.02, "x": 0},

@@ -35,7 +35,6 @@ def main() -> None:
     _failures(store.runs)
     _changes(store, verdicts)
     st.html(_matrix(verdicts, store.papers))
-    st.subheader("All claims", anchor=False)
     _table(verdicts)
 
 
@@ -177,7 +176,15 @@ def _address(row: Any) -> str:
 # -- all claims ----------------------------------------------------------------------------
 
 
+@st.fragment
 def _table(verdicts: pd.DataFrame) -> None:
+    folder = st.expander("All claims as a table", key="all_claims", on_change="rerun")
+    if folder.open:
+        with folder:
+            _claims(verdicts)
+
+
+def _claims(verdicts: pd.DataFrame) -> None:
     ranked = verdicts.sort_values(["paper", "place", "claim"])
     table = words.claims_table(ranked)
     # Without colours: pandas and the browser would take as long for them as for all else here.

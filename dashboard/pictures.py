@@ -273,6 +273,7 @@ def _spans(explorer: Explorer, found: pd.DataFrame, units: dict[str, str]) -> go
     )
     return finish(
         figure,
+        left=44,
         height=520,
         shapes=[upright(x) for x in found["limit"][:1]],
         xaxis={"title": _axis(end, units), "rangemode": "tozero", "zeroline": False},

@@ -94,7 +94,13 @@ def test_overview_counts_claims_and_names_failures(opened):
     assert "1 of 8 claims reproduced in 2 papers" in said
     assert "3 ✗ not reproduced" in said and "1 ! error" in said
     assert "1 of 7 newest runs failed: beta cost" in said
-    table = bench.dataframe[0].value
+    assert not bench.dataframe  # the table is folded up, and not even sent
+
+
+def test_overview_has_a_table_of_all_claims(show, store):
+    bench = show(store)
+    bench.session_state["all_claims"] = True
+    table = bench.run().dataframe[0].value
     assert list(table["in the paper"])[:2] == ["0.05 to 0.15", "not available"]
     assert "synthetic" in set(table["data"]) and "modelled" in set(table["measurement"])
     assert table["page"].iloc[0] == "paper?paper=alpha&size=quick&target=cpu&claim=f1-gain"
