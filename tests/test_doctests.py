@@ -8,6 +8,8 @@ import pytest
 
 from common.errors import MissingExtra
 
+pytestmark = pytest.mark.slow  # all of them together
+
 ROOT = Path(__file__).resolve().parent.parent
 
 
