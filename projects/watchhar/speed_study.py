@@ -186,10 +186,11 @@ def float_files(
     whole = dict.fromkeys(CLASSIFIER if model in PARTS else model for model in models)
     built = {name: (_built(name), MODELS[name][1]) for name in whole}
     files = export_together(built, [noise(seed) for seed in range(params["calibration"])], folder)
-    for part in set(PARTS).intersection(models):
-        path = cut_stages(files[CLASSIFIER].path, folder)[part]
+    parts = [part for part in PARTS if part in models]
+    cut = cut_stages(files[CLASSIFIER].path, folder) if parts else {}
+    for part in parts:
         module, windows = _built(part), _windows(part, params["calibration"])
-        files[part] = describe(module, windows, path, "onnx", "fp32", tolerance=TOLERANCE)
+        files[part] = describe(module, windows, cut[part], "onnx", "fp32", tolerance=TOLERANCE)
     return files
 
 
