@@ -37,7 +37,7 @@ class Adam:
     >>> optimiser = Adam([weight], rate=0.1)
     >>> weight.sum().backward()
     >>> optimiser.step()
-    >>> round(float(weight), 6)
+    >>> round(weight.item(), 6)
     0.9
     """
 
