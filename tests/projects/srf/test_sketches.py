@@ -66,7 +66,7 @@ def test_median_bandwidth():
 # -- moments -------------------------------------------------------------------------------
 
 PHI = torch.from_numpy(np.random.default_rng(1).normal(size=(6, 4)))
-DRAWS = 6000
+DRAWS = 3000
 
 
 @functools.cache
