@@ -100,8 +100,8 @@ def timed_calls(folder: Path, rates: Sequence[int]) -> Calls:
     windows, padded = noise(), {f"front end at {rate}": FrontEnd(rate) for rate in rates}
     for name, layer in padded.items():
         samples = AUDIO_SAMPLES * layer.sample_rate // AUDIO_RATE
-        windows[name] = 0.1 * torch.randn(1, samples)
-    alone = {name: (layer, [name]) for name, layer in padded.items()}
+        windows[f"{name}, audio"] = 0.1 * torch.randn(1, samples)
+    alone = {name: (layer, [f"{name}, audio"]) for name, layer in padded.items()}
     built = {name: (_built(name), MODELS[name][1]) for name in (CLASSIFIER, DETECTOR)}
     files = {
         name: each.path for name, each in export_together(built | alone, [windows], folder).items()
@@ -110,7 +110,7 @@ def timed_calls(folder: Path, rates: Sequence[int]) -> Calls:
     calls[DETECTOR, "total"] = _call(files[DETECTOR], windows["motion"].numpy())
     calls[STREAM, "a second of signal"] = _second(OnnxModels(files[DETECTOR], files[CLASSIFIER]))
     for name, layer in padded.items():
-        calls |= _front_ends(layer, files[name], windows[name])
+        calls |= _front_ends(layer, files[name], windows[f"{name}, audio"])
     return calls
 
 

@@ -64,3 +64,5 @@ class Total(nn.Module):
 def test_an_input_that_is_not_there_is_named(tmp_path):
     with pytest.raises(ConfigError, match="no input is called 'z'; there are x, y"):
         export_together({"a": (nn.ReLU(), ["z"])}, [{"x": 1, "y": 2}], tmp_path)
+    with pytest.raises(ConfigError, match="'x' is an input and a model"):
+        export_together({"x": (nn.ReLU(), ["x"])}, [{"x": 1}], tmp_path)

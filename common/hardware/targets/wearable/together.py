@@ -55,7 +55,7 @@ def export_together(
     MissingExtra
         If a package is not installed.
     ConfigError
-        If a model takes an input that the windows lack.
+        If a model takes an input that the windows lack, or is called as an input.
     ExportError
         If the exporter refuses a module, or a file computes something else.
 
@@ -74,6 +74,8 @@ def export_together(
     for name in names:
         if name not in windows[0]:
             raise ConfigError(f"no input is called {name!r}; there are {', '.join(windows[0])}")
+        if name in models:
+            raise ConfigError(f"{name!r} is an input and a model; give them different names")
     together = _together(
         [folded(module) for module, _ in models.values()],
         [[names.index(name) for name in taken] for _, taken in models.values()],
