@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields, replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -85,11 +86,12 @@ def judge_claims(
     ``projects`` is where the papers are, by default those of this distribution.
     """
     paper = load_paper(slug, projects)
-    verdicts = []
+    verdicts, read = [], cache(Folder.observations)
     for claim in load_claims(slug, projects):
         folder = Folder(Path(root), size, target, slug, claim.experiment)
         declared = paper.experiment(claim.experiment)
-        verdicts.append(judge_folder(claim, folder, size in declared.sizes, declared.targets))
+        scope = {"at_size": size in declared.sizes, "targets": declared.targets}
+        verdicts.append(judge_folder(claim, folder, **scope, read=read))
     return verdicts
 
 
@@ -117,7 +119,12 @@ def read_verdicts(path: Path) -> list[Verdict]:
 
 
 def judge_folder(
-    claim: Claim, folder: Folder, at_size: bool = True, targets: tuple[str, ...] = ("cpu",)
+    claim: Claim,
+    folder: Folder,
+    *,
+    at_size: bool = True,
+    targets: tuple[str, ...] = ("cpu",),
+    read: Callable[[Folder], pd.DataFrame] = Folder.observations,
 ) -> Verdict:
     """Judge one claim on one experiment's folder; nothing that goes wrong here is a zero."""
     try:
@@ -127,7 +134,7 @@ def judge_folder(
             raise Untested(record.reason)
         if record.status == "failed":
             raise ClaimError(f"the experiment failed: {record.reason}")
-        observations = folder.observations()
+        observations = read(folder)
         left_out = _left_out(claim, record, observations)
         verdict = judge(claim, observations, folder)
         if claim.each == "variant" and left_out:

@@ -1,7 +1,7 @@
 """Every experiment, claim, figure and explorer of every paper at size smoke, in one process.
 
 The pipelines start a process for each step, which costs more than the step does at this size;
-``tests/workflows`` takes two papers through them.
+``tests/workflows`` takes one paper through them.
 """
 
 import json

@@ -150,10 +150,9 @@ def build(root: Path) -> House:
 
 
 def rooms(root: Path) -> House:
+    passing = shutil.ignore_patterns("*.partial", "*.pyc.*")
     for room in ("common", "workflows", "envs", "dashboard"):
-        shutil.copytree(
-            ROOT / room, root / room, ignore=shutil.ignore_patterns("__pycache__", "*.partial")
-        )
+        shutil.copytree(ROOT / room, root / room, ignore=passing)
     for name in ("Snakefile", "Makefile", "pyproject.toml"):
         shutil.copy(ROOT / name, root / name)
     (root / "projects").mkdir()
