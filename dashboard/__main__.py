@@ -17,6 +17,9 @@ from common.errors import RepriseError
 
 def warm_up() -> None:
     """Read the store once and import what pages need; a page says what is wrong with a store."""
+    # Streamlit collects garbage after every page, and Python as objects come into being: among all
+    # that MLflow brings along, each of it would cost 0.2 s in which nobody gets an answer.
+    gc.disable()
     from dashboard import data
     from dashboard.session import moment, uri
 
@@ -27,10 +30,9 @@ def warm_up() -> None:
             data.declaration(uri(), run)
     from dashboard import compare, pictures  # noqa: F401
 
-    # Streamlit collects garbage after every page, which would look at all that MLflow brings along
-    # each time: 0.2 s in which nobody gets an answer.
     gc.collect()
     gc.freeze()
+    gc.enable()
     if store:
         compare.ahead(store)
 
