@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import sys
 from pathlib import Path
@@ -32,6 +33,8 @@ app.add_typer(data_app, name="data")
 
 def main() -> None:
     """Run the command; an error that is the user's to mend is one message, no traceback."""
+    # Imports leave hardly any garbage behind, and take a fifth longer when it is looked for often.
+    gc.set_threshold(50_000, 20, 50)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s")
     try:
         app()

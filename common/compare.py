@@ -14,10 +14,9 @@ from common.errors import DataError, did_you_mean
 from common.papers import slugs
 from common.results import VERDICTS, Folder, find, paper_folder, paper_observations
 from common.scorecard import number
-from common.stats import Estimate, bootstrap
+from common.stats import Estimate, bootstrap_means
 
 if TYPE_CHECKING:
-    import numpy as np
     import pandas as pd
 
 log = logging.getLogger(__name__)
@@ -132,14 +131,9 @@ def ratio(above: pd.Series, below: pd.Series) -> Estimate:
 
     pairs = pd.concat([above, below], axis=1, join="inner").to_numpy()
     if len(pairs):
-        return bootstrap(pairs, _of_means)
+        return bootstrap_means(pairs, lambda means: means[..., 0] / means[..., 1])
     with np.errstate(divide="ignore", invalid="ignore"):
         return Estimate(float(np.divide(above.mean(), below.mean())), None, None, 0)
-
-
-def _of_means(stack: np.ndarray) -> np.ndarray:
-    means = stack.mean(axis=-2)
-    return means[..., 0] / means[..., 1]
 
 
 def _units(column: Column, paper: str | None) -> Iterable[tuple[tuple[str, ...], pd.Series]]:

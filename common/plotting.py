@@ -299,13 +299,13 @@ def interval_table(
     """
     import pandas as pd
 
-    from common.stats import bootstrap
+    from common.stats import bootstrap_means
 
     keys = [by] if isinstance(by, str) else list(by)
     means = rows.dropna(subset=["value"]).groupby([*keys, *unit], observed=True)["value"].mean()
     table = []
     for key, values in means.groupby(level=list(range(len(keys)))):
-        estimate = bootstrap(values.to_numpy()[:, None], lambda stack: stack.mean(axis=(-2, -1)))
+        estimate = bootstrap_means(values.to_numpy()[:, None], lambda means: means[..., 0])
         names = key if isinstance(key, tuple) else (key,)
         numbers = (estimate.value, estimate.low, estimate.high, estimate.n)
         table.append([*names, *numbers])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -14,6 +15,8 @@ LEVEL = 0.95
 ONE_UNIT = "one unit: no interval"
 # Rows of one chunk of resamples; keeps the gathered block near 100 MB for wide tables.
 _CHUNK_CELLS = 4_000_000
+# Counts of drawn rows are kept up to 40 MB.
+_COUNTED_UNITS = 500
 
 
 @dataclass(frozen=True)
@@ -108,7 +111,61 @@ def bootstrap(
             statistic(table[rng.integers(n, size=(min(chunk, resamples - done), n))])
             for done in range(0, resamples, chunk)
         ]
-    values = np.concatenate(draws)
+    return _percentiles(value, np.concatenate(draws), n, level)
+
+
+def bootstrap_means(
+    table: np.ndarray, of_means: Callable[[np.ndarray], np.ndarray], *, seed: int = 0
+) -> Estimate:
+    """Bootstrap of a statistic that the columns' means decide, many times as fast.
+
+    The resamples are those of :func:`bootstrap` at its defaults. A mean needs to know only how
+    often each row was drawn, which every table of as many rows shares, and is then one product of
+    matrices.
+
+    Parameters
+    ----------
+    table : ndarray, shape (n, k)
+        One row per natural unit, one column per variant.
+    of_means : callable
+        Maps means ``(..., k)`` to ``(...)``.
+    seed : int
+        Seed of the resampling.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> table = np.array([[1.0, 2.0], [2.0, 4.0], [4.0, 8.0]])
+    >>> estimate = bootstrap_means(table, lambda means: means[..., 1] / means[..., 0])
+    >>> estimate.value, estimate.low, estimate.high, estimate.n
+    (2.0, 2.0, 2.0, 3)
+    """
+    import numpy as np
+
+    table = np.asarray(table, dtype=float)
+    n = len(table)
+    # Drawing no infinity at all differs from an infinity times zero.
+    if not 1 < n <= _COUNTED_UNITS or not np.isfinite(table).all():
+        return bootstrap(table, lambda stack: of_means(stack.mean(axis=-2)), seed=seed)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        value = float(of_means(table.mean(axis=0)))
+        values = of_means(_drawn(n, seed) @ table / n)
+    return _percentiles(value, values, n, LEVEL)
+
+
+@functools.lru_cache(maxsize=2)
+def _drawn(n: int, seed: int) -> np.ndarray:
+    """How often each of n rows is in each resample, shape (resamples, n)."""
+    import numpy as np
+
+    rows = np.random.default_rng(seed).integers(n, size=(RESAMPLES, n))
+    rows += n * np.arange(RESAMPLES)[:, None]
+    return np.bincount(rows.ravel(), minlength=rows.size).reshape(rows.shape).astype(float)
+
+
+def _percentiles(value: float, values: np.ndarray, n: int, level: float) -> Estimate:
+    import numpy as np
+
     if not np.isfinite(values).all():
         return Estimate(value, None, None, n, note="resamples without a finite value: no interval")
     tail = (1 - level) / 2

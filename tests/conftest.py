@@ -14,6 +14,8 @@ import pytest
 
 # One core per worker of pytest-xdist, and per job of a pipeline. Before NumPy and torch are loaded.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# As the commands do, which import as much.
+gc.set_threshold(50_000, 20, 50)
 
 
 def _mirror() -> str:

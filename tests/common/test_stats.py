@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import stats
 
-from common.stats import ONE_UNIT, Estimate, bootstrap, trend
+from common.stats import ONE_UNIT, Estimate, bootstrap, bootstrap_means, trend
 
 
 def mean(table):
@@ -44,6 +44,24 @@ def test_percentile_interval_is_that_of_scipy(statistic, n):
     theirs = scipy_interval(table, statistic, 1000, 7)
     assert ours.value == pytest.approx(statistic(table))
     assert (ours.low, ours.high) == pytest.approx((theirs.low, theirs.high), rel=1e-12)
+
+
+@pytest.mark.parametrize("n", [1, 2, 9, 60, 501])
+def test_means_are_resampled_as_tables_are(n):
+    table = np.random.default_rng(n).lognormal(1, 0.5, size=(n, 2))
+    by_rows = bootstrap(table, ratio)
+    by_counts = bootstrap_means(table, lambda means: means[..., 0] / means[..., 1])
+    assert (by_counts.n, by_counts.note) == (by_rows.n, by_rows.note)
+    numbers = [(e.value, e.low or 0, e.high or 0) for e in (by_counts, by_rows)]
+    assert numbers[0] == pytest.approx(numbers[1], rel=1e-12)
+
+
+@pytest.mark.parametrize("value", [np.inf, np.nan])
+def test_means_of_what_is_not_finite_have_no_interval(value):
+    table = np.array([[1.0], [2.0], [value]])
+    estimate = bootstrap_means(table, lambda means: means[..., 0])
+    assert (estimate.low, estimate.high) == (None, None)
+    assert "finite" in estimate.note
 
 
 def test_interval_of_a_normal_mean_is_the_closed_form():
