@@ -93,8 +93,9 @@ verify: setup ## fail if a verdict is worse than the recorded one (STRICT=1: or 
 dashboard: setup ## open the results browser on this machine alone
 	@$(REPRISE) dashboard
 
+# One worker more than cores: some tests wait for a cluster, a database, a browser.
 test: setup ## run the tests (PYTEST= takes options of pytest)
-	@pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(PYTEST)
+	@pytest -n $$(($(JOBS) + 1)) --dist loadfile --no-loadscope-reorder $(PYTEST)
 
 lint: setup ## check style, workflow and import rules
 	ruff check .
